@@ -1,0 +1,72 @@
+"""A fingerprint of a command as given, which tells a repetition from another command under the same key.
+
+Money counts by value, times as instants, `at` not at all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from dateutil.relativedelta import relativedelta
+
+from commcredits.errors import WrongTypeError
+from commcredits.money import Money
+from commcredits.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def digest_of(request: tuple[Any, ...]) -> str:
+    """The fingerprint (32 hexadecimal digits) of a command's name followed by its arguments in their usual order.
+
+    Raises: WrongTypeError for an argument that has no canonical form, InvalidValueError for a naive time.
+    """
+    # Most commands are never compared, so the hash is loaded and taken only when one is stored or looked up.
+    from hashlib import blake2b  # noqa: PLC0415
+
+    return blake2b("\x1f".join(_parts(request)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """The value as a flat sequence of texts, each led by its kind so that no two values share a sequence."""
+    if isinstance(value, Money):
+        yield f"money:{value._billionths}:{value._currency}"
+    elif isinstance(value, bool) or value is None:
+        yield f"constant:{value}"
+    elif isinstance(value, int):
+        yield f"int:{value}"
+    elif isinstance(value, str):
+        yield f"text:{len(value)}:{value}"
+    elif isinstance(value, datetime):
+        yield f"instant:{utc(value, 'argument').isoformat()}"
+    elif isinstance(value, timedelta):
+        yield f"seconds:{value.days}:{value.seconds}:{value.microseconds}"
+    elif isinstance(value, relativedelta):
+        yield f"period:{value!r}"
+    elif isinstance(value, tuple):
+        yield f"tuple:{len(value)}"
+        for item in value:
+            yield from _parts(item)
+    elif attrs.has(type(value)):
+        # Fields at their default are left out, so that a field added to a class leaves old fingerprints as they are.
+        # Compared by ==, as != between a relativedelta and another type warns before dateutil 3.
+        fields = attrs.fields(type(value))
+        at_default = {field.name for field in fields if getattr(value, field.name) == _default(field, value)}
+        given = [field.name for field in fields if field.name not in at_default]
+        yield f"{type(value).__name__}:{len(given)}"
+        for name in given:
+            yield name
+            yield from _parts(getattr(value, name))
+    else:
+        raise WrongTypeError("argument", value, "a value with a canonical form")
+
+
+def _default(field: attrs.Attribute[Any], value: Any) -> Any:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # typed as a function, made as a class
+        factory: Any = default
+        return factory.factory(value) if factory.takes_self else factory.factory()
+    return default

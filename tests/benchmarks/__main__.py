@@ -1,0 +1,175 @@
+"""Prints how fast commcredits is beside its peers, as a table in Markdown: `python tests/benchmarks`.
+
+Needs the extra `benchmark`, a Unix, and about a minute; the more idle the machine, the narrower the ranges. No time is
+ever asserted.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import sys
+from functools import partial
+from importlib.metadata import version
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple
+
+import samples
+from measuring import paired, process
+from peers import Balances, SnapshotBalances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from measuring import Ratios, Sample
+
+AS_FAST, THE_TIME = "× as fast", "× the time"
+
+
+class Row(NamedTuple):
+    """One comparison; `unit` says which way round the ratio is put."""
+
+    what: str
+    against: str
+    target: str
+    unit: str
+    measure: Callable[[], Ratios]
+
+
+def made_and_paired(
+    ours: Callable[[], Sample], other: Callable[[], Sample], *, pairs: int = 25, same_work: bool = False
+) -> Ratios:
+    """As `paired`, of samples that take long to make."""
+    return paired(ours(), other(), pairs=pairs, same_work=same_work)
+
+
+def rows() -> Iterator[Row]:
+    """The comparisons, what they need being made when they are measured."""
+    yield from money_rows()
+    yield from ledger_rows()
+    yield from service_rows()
+    ours, theirs = "import commcredits", "import attrs, decimal, datetime, dateutil.relativedelta"
+    yield Row(
+        f"`python -c '{ours}'`, the whole process",
+        f"`{theirs}`",
+        "≤ 1.8",
+        THE_TIME,
+        partial(paired, process(ours), process(theirs)),
+    )
+
+
+def money_rows() -> Iterator[Row]:
+    """Against py-moneyed and stockholm."""
+    for what, expression in (("add", "a + b"), ("compare, `<`", "a < b"), ("compare, `==`", "a == c")):
+        ours, moneyed, stockholm = samples.money_samples(expression)
+        for against, theirs in (("py-moneyed", moneyed), ("stockholm", stockholm)):
+            yield Row(f"`Money` {what}", against, "≥ 2", AS_FAST, partial(paired, ours, theirs))
+    ours, moneyed, stockholm = samples.construction_samples()
+    yield Row("`Money` from text", "py-moneyed", "≤ 1.6", THE_TIME, partial(paired, ours, moneyed))
+    yield Row("`Money` from text", "stockholm", "", THE_TIME, partial(paired, ours, stockholm))
+
+
+def ledger_rows() -> Iterator[Row]:
+    """Against the floor and the eventsourcing library, and against itself as it grows."""
+    samples.check_floor()
+    usual = "`ledger.consume`: 12 lots, threshold policy, key"
+    yield Row(
+        usual,
+        "the floor: bare integers, the same rules and record",
+        "≤ 5",
+        THE_TIME,
+        partial(paired, samples.by_ledger, samples.by_floor, same_work=True),
+    )
+    yield Row(
+        usual,
+        "`eventsourcing` aggregate: a balance without lots, not saved",
+        "≥ 5",
+        AS_FAST,
+        partial(paired, samples.by_ledger, samples.by_aggregate),
+    )
+    for what, usages_per_lot in (("", samples.MANY_EVENTS), (", one used up every 100 usages", 100)):
+        yield Row(
+            f"`ledger.consume`: {samples.MANY_LOTS:,} live lots{what}",
+            "1 lot",
+            "≤ 1.3",
+            THE_TIME,
+            partial(
+                made_and_paired,
+                partial(samples.with_lots, samples.MANY_LOTS, usages_per_lot),
+                partial(samples.with_lots, 1, samples.MANY_EVENTS),
+                same_work=True,
+            ),
+        )
+    yield Row(
+        "`ledger.consume`: after 10⁶ events",
+        "after 10² events",
+        "≤ 1.3",
+        THE_TIME,
+        partial(
+            made_and_paired,
+            partial(samples.with_events, samples.MANY_EVENTS),
+            partial(samples.with_events, samples.FEW_EVENTS),
+            same_work=True,
+        ),
+    )
+
+
+def service_rows() -> Iterator[Row]:
+    """Against applications of the eventsourcing library, from their defaults to their fastest settings."""
+    cached = {"AGGREGATE_CACHE_MAXSIZE": "1000"}
+    for how, kind, settings, target, pairs in (
+        ("as it comes: no cache, no snapshots", Balances, {}, "≥ 20", 3),
+        ("a snapshot every 100 events", SnapshotBalances, {}, "≥ 20", 15),
+        ("its cache", Balances, cached, "≥ 20", 15),
+        (
+            "its cache, not looking for events of others",
+            Balances,
+            {**cached, "AGGREGATE_CACHE_FASTFORWARD": "n"},
+            "",
+            25,
+        ),
+    ):
+        yield Row(
+            "`service.consume` on `InMemoryStorage`: 10⁵ events",
+            f"`eventsourcing` application in memory, {how}",
+            target,
+            AS_FAST,
+            partial(
+                made_and_paired, samples.by_service, partial(samples.by_application, kind, **settings), pairs=pairs
+            ),
+        )
+
+
+def line(row: Row, ratios: Ratios) -> str:
+    """The row of the table; as measured, ratios are our time over theirs."""
+    middle, low, high = ratios.median, ratios.lowest, ratios.highest
+    if row.unit == AS_FAST:
+        middle, low, high = 1 / middle, 1 / high, 1 / low
+    target = row.target + row.unit if row.target else "–"
+    cells = (row.what, row.against, target, in_digits(middle) + row.unit, f"{in_digits(low)} – {in_digits(high)}")
+    return f"| {' | '.join(cells)} | {ratios.pairs} |"
+
+
+def in_digits(ratio: float) -> str:
+    """Two decimals while they mean something."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def main() -> None:
+    """Measure and print row after row; how far it has come goes to the standard error."""
+    began = monotonic()
+    print("| what | against | target | median | lowest – highest | pairs |")
+    print("|---|---|---|---|---|---|")
+    for row in rows():
+        print(f"{monotonic() - began:4.0f} s  {row.what} / {row.against}", file=sys.stderr)
+        print(line(row, row.measure()), flush=True)
+        gc.collect()
+    packages = ("py-moneyed", "stockholm", "eventsourcing", "attrs", "python-dateutil")
+    print(f"\n{platform.python_implementation()} {platform.python_version()} on {platform.system()},", end=" ")
+    print(f"{platform.machine()}, {os.cpu_count()} cores;", ", ".join(f"{name} {version(name)}" for name in packages))
+    print(f"{monotonic() - began:4.0f} s  done", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
