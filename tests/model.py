@@ -434,8 +434,10 @@ class Model:
             self.suspend(now, decision.why)
         elif decision.reason == "limit_reached":
             balance = self.trigger_balance() - refused
-            # Of several, the one that lasts longest speaks for all.
-            told = max(self.limits_reached(now, self.size(balance)), key=lambda reached: reached[1])
+            # Of several, the one that lasts longest speaks for all; of those, the one that has lasted longest.
+            length = {"day": 1, "week": 7, "month": 28}
+            reached = self.limits_reached(now, self.size(balance))
+            told = max(reached, key=lambda pair: (pair[1], length[pair[0][2]]))
             if told not in self.limits_told:
                 self.limits_told.append(told)
                 self.note(now, "RechargeLimitReached", *told)

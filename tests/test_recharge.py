@@ -763,6 +763,30 @@ def test_a_limit_reached_again_in_the_same_window_is_not_told_again() -> None:
     assert desk.kinds().count("RechargeLimitReached") == 1
 
 
+def test_of_windows_that_end_together_the_one_told_of_goes_on_to_speak() -> None:
+    """On its last day a week's limit is not told anew as the day's."""
+    limits = [RechargeLimit(amount=usd(10), per="day"), RechargeLimit(count=1, per="week")]
+    saturday = datetime(2024, 3, 2, 12, tzinfo=UTC)
+    desk = limited_desk(RechargeLimit(count=1, per="week"), at=saturday)
+    use_up(desk, 1)
+    desk.do("configure_auto_recharge", topping_up(10, 20, limits=limits))
+    assert desk.ledger.next_due == datetime(2024, 3, 4, tzinfo=UTC)
+    desk.do("advance", after=DAY)
+    assert desk.kinds().count("RechargeLimitReached") == 1
+
+
+def test_a_limit_that_comes_to_outlast_the_one_told_of_is_due() -> None:
+    """The week's was told of; within that week the next month begins, which is reached too and ends later."""
+    per_month, per_week = RechargeLimit(amount=usd(10), per="month"), RechargeLimit(amount=usd(10), per="week")
+    desk = limited_desk(per_month, per_week, at=datetime(2024, 1, 29, 12, tzinfo=UTC))
+    assert (decided(desk).limit, decided(desk).until) == (per_week, datetime(2024, 2, 5, tzinfo=UTC))
+    february = datetime(2024, 2, 1, tzinfo=UTC)
+    assert desk.ledger.next_due == february
+    assert desk.do("advance", after=february - desk.now - MOMENT) == ()
+    told = only(desk.do("advance", after=MOMENT), RechargeLimitReached)
+    assert (told.limit, told.until) == (per_month, datetime(2024, 3, 1, tzinfo=UTC))
+
+
 # What a history may come to.
 
 

@@ -6,14 +6,14 @@ funds count for the trigger, never for spending.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import attrs
 
 from commcredits.currencies import minor_digits
 from commcredits.errors import InvalidValueError
 from commcredits.money import _of
-from commcredits.policy import check_chargeable
+from commcredits.policy import Per, check_chargeable
 from commcredits.times import window
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class RechargeDecision:
         return " ".join(words)
 
 
+_BY_LENGTH = get_args(Per)
+"""Of two windows that end together, the longer one was there first, and may be told of already."""
+
+
 def decide(books: Books, at: datetime, *, refused: int = 0, ignoring: Charge | None = None) -> RechargeDecision:
     """The decision at `at`, had `refused` billionths more been consumed and the charge `ignoring` not requested."""
     policy = books.policy
@@ -98,7 +102,9 @@ def next_change(books: Books) -> datetime | None:
     at = books.as_of
     decision = decide(books, at)
     while not decision.due and decision.until is not None:
-        at = decision.until
+        # Within a window told of, the next one of another limit may begin that ends later.
+        limits = () if books.policy is None else books.policy.limits
+        at = min([decision.until, *(window(at, limit.per, books.terms.time_zone)[1] for limit in limits)])
         decision = decide(books, at)
         if decision.limit is not None and (decision.limit, decision.until) not in books.limits_reached:
             return at
@@ -130,7 +136,7 @@ def _decide_method(books: Books, policy: RechargePolicy, at: datetime, amount: M
         )
     reached = [(until, limit) for limit in policy.limits if (until := _reached_until(books, limit, amount, at))]
     if reached:
-        until, limit = max(reached, key=lambda pair: pair[0])
+        until, limit = max(reached, key=lambda pair: (pair[0], _BY_LENGTH.index(pair[1].per)))
         return RechargeDecision(
             due=False,
             amount=amount,
