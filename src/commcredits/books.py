@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from commcredits.changes import apply
-from commcredits.events import Draft
+from commcredits.events import Draft, note_balance
 from commcredits.lots import BurnOrder, HoldAccount, LotAccount
 from commcredits.money import Money
 from commcredits.times import FAR_FUTURE, LONG_AGO
@@ -240,4 +240,5 @@ class Books:
         event.__class__ = kind
         self.key = self.request = None
         apply(self, event)
+        note_balance(event, self.free + self.held - self.overdraft)
         self.recorded += (event,)

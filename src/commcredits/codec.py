@@ -16,7 +16,7 @@ from dateutil.relativedelta import relativedelta
 
 from commcredits.books import Books
 from commcredits.errors import CommCreditsError, UnreadableRecordError, shown
-from commcredits.events import Event, HoldEnd, values_of
+from commcredits.events import Event, HoldEnd
 from commcredits.lots import Draw, HoldAccount, LotAccount
 from commcredits.money import _from_text
 from commcredits.payment import Charge, ChargeStatus, Declined, Paid, Processing, Purpose
@@ -35,10 +35,17 @@ _T = TypeVar("_T")
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """The event as a dict of plain JSON types, its `type` first."""
-    coders = _EVENT_CODERS[type(event).__name__]
-    return {"type": type(event).__name__} | {
-        name: coders[name].encode(value) for name, value in values_of(event).items()
+    kind, encoders = _EVENT_ENCODERS[event.__class__]
+    record = {
+        "type": kind,
+        "version": event._version,
+        "at": event._at.isoformat(),
+        "idempotency_key": event._key,
+        "digest": event.digest,
     }
+    for (name, encode), value in zip(encoders, event._values, strict=True):
+        record[name] = encode(value)
+    return record
 
 
 def event_from_json(record: Mapping[str, Any]) -> Event:
@@ -228,7 +235,7 @@ _LENGTH = _Coder(lambda length: length // timedelta(microseconds=1), lambda n: t
 _PERIOD = _Coder(_encode_period, _decode_period)
 _MONEY = _Coder(str, lambda text: _from_text(_TEXT.decode(text)))
 _DRAW = _Coder(
-    lambda draw: [draw.lot_id, str(draw.amount)],
+    lambda draw: [draw[0], str(draw[1])],
     lambda record: Draw(*_pair(_INT, _MONEY).decode(record)),
 )
 _DRAWN = _mapping(_INT, _INT)
@@ -302,6 +309,11 @@ _FIELD_CODERS = {
 _EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in Event.__subclasses__()}
 _EVENT_CODERS = {
     name: {field: _FIELD_CODERS[{**Event.__annotations__, **kind.__annotations__}[field]] for field in kind.fields}
+    for name, kind in _EVENTS.items()
+}
+
+_EVENT_ENCODERS = {
+    kind: (name, [(field, _EVENT_CODERS[name][field].encode) for field in kind.fields[len(Event.fields) :]])
     for name, kind in _EVENTS.items()
 }
 

@@ -7,6 +7,7 @@ before all rules have been checked. At the end what is to be told and whether to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 
 
 NAME_LENGTH_MAX = 200
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def check_name(parameter: str, value: object) -> str:
-    """`value`, if it is a string of 1 to 200 characters.
+    """`value`, if it is a string of 1 to 200 characters, none of them NUL or half of a surrogate pair.
 
     Raises: WrongTypeError, InvalidValueError.
     """
@@ -47,6 +49,8 @@ def check_name(parameter: str, value: object) -> str:
         raise WrongTypeError(parameter, value, "a string")
     if not 1 <= len(value) <= NAME_LENGTH_MAX:
         raise InvalidValueError(parameter, value, f"must have 1 to {NAME_LENGTH_MAX} characters")
+    if not value.isprintable() and _NO_TEXT.search(value):
+        raise InvalidValueError(parameter, value, "has a character that databases cannot keep")
     return value
 
 

@@ -6,6 +6,7 @@ Money counts by value, times as instants, `at` not at all.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +17,7 @@ from commcredits.money import Money
 from commcredits.times import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def digest_of(request: tuple[Any, ...]) -> str:
@@ -27,25 +28,39 @@ def digest_of(request: tuple[Any, ...]) -> str:
     # Most commands are never compared, so the hash is loaded and taken only when one is stored or looked up.
     from hashlib import blake2b  # noqa: PLC0415
 
-    return blake2b("\x1f".join(_parts(request)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b("\x1f".join(_flat(request)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    Money: lambda money: f"money:{money._billionths}:{money._currency}",
+    bool: lambda flag: f"constant:{flag}",
+    NoneType: lambda _: "constant:None",
+    int: lambda number: f"int:{number}",
+    str: lambda text: f"text:{len(text)}:{text}",
+    datetime: lambda time: f"instant:{utc(time, 'argument').isoformat()}",
+    timedelta: lambda length: f"seconds:{length.days}:{length.seconds}:{length.microseconds}",
+    relativedelta: lambda period: f"period:{period!r}",
+}
+"""How a value that holds no others is written; a bool is an int too, and so comes first."""
+
+
+def _flat(request: tuple[Any, ...]) -> list[str]:
+    """The parts of a request, nearly all of whose values are plain."""
+    parts = [f"tuple:{len(request)}"]
+    for value in request:
+        text = _PLAIN.get(value.__class__)
+        if text is None:
+            parts += _parts(value)
+        else:
+            parts.append(text(value))
+    return parts
 
 
 def _parts(value: Any) -> Iterator[str]:
     """The value as a flat sequence of texts, each led by its kind so that no two values share a sequence."""
-    if isinstance(value, Money):
-        yield f"money:{value._billionths}:{value._currency}"
-    elif isinstance(value, bool) or value is None:
-        yield f"constant:{value}"
-    elif isinstance(value, int):
-        yield f"int:{value}"
-    elif isinstance(value, str):
-        yield f"text:{len(value)}:{value}"
-    elif isinstance(value, datetime):
-        yield f"instant:{utc(value, 'argument').isoformat()}"
-    elif isinstance(value, timedelta):
-        yield f"seconds:{value.days}:{value.seconds}:{value.microseconds}"
-    elif isinstance(value, relativedelta):
-        yield f"period:{value!r}"
+    text = _PLAIN.get(value.__class__) or next((text for kind, text in _PLAIN.items() if isinstance(value, kind)), None)
+    if text is not None:
+        yield text(value)
     elif isinstance(value, tuple):
         yield f"tuple:{len(value)}"
         for item in value:

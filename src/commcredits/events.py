@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HoldEnd = Literal["released", "captured", "timed_out"]
 
-_SLOTS = ("_at", "_key", "_request", "_values", "_version")
+_SLOTS = ("_at", "_balance", "_key", "_request", "_values", "_version")
 
 
 class Draft:
@@ -50,6 +50,7 @@ class _Fact(metaclass=_FactType):
     _key: str | None
     _request: tuple[Any, ...] | str | None  # what the digest is made of when it is asked for, or the digest
     _values: tuple[Any, ...]  # of the fields of its own kind
+    _balance: int  # right after it, in billionths; set only on the very object that a ledger has just recorded
 
     if TYPE_CHECKING:
         fields: ClassVar[tuple[str, ...]]
@@ -99,6 +100,10 @@ class _Fact(metaclass=_FactType):
         return {name: getattr(self, name) for name in self.fields}
 
 
+# What is known only when it is an event, and immutable.
+note_balance = _Fact._balance.__set__  # type: ignore[attr-defined]
+
+
 def _rebuilt(kind: type[_Fact], values: dict[str, Any]) -> _Fact:
     return kind(**values)
 
@@ -141,6 +146,11 @@ class Event(_Fact):
     at: datetime
     idempotency_key: str | None = None
     digest: str | None = None
+
+
+def balance_after(event: Event) -> int | None:
+    """The ledger's balance right after the event, in billionths; None: not known, as of an event that was read back."""
+    return getattr(event, "_balance", None)
 
 
 def values_of(event: Event) -> dict[str, Any]:

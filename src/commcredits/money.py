@@ -9,6 +9,7 @@ from __future__ import annotations
 import decimal
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from commcredits.currencies import MINOR_DIGITS, known_currency
@@ -367,10 +368,10 @@ class Money:
         return _of, (self._billionths, self._currency)
 
     def __repr__(self) -> str:
-        return f"Money('{_digits(self)}', '{self._currency}')"
+        return f"Money('{_digits(self._billionths, self._currency)}', '{self._currency}')"
 
     def __str__(self) -> str:
-        return f"{_digits(self)} {self._currency}"
+        return f"{_digits(self._billionths, self._currency)} {self._currency}"
 
     def __format__(self, format_spec: str) -> str:
         """The amount alone, without its currency, laid out by a format of Decimal: `f"{money:,.2f}"` is "1,234.50".
@@ -477,11 +478,12 @@ def _divided(numerator: int, denominator: int, rounding: str) -> int:
     return magnitude if numerator >= 0 else -magnitude
 
 
-def _digits(money: Money) -> str:
+@lru_cache(maxsize=256)  # an event that is stored tells the same few amounts several times
+def _digits(billionths: int, currency: str) -> str:
     """The amount in plain decimal notation, with at least the decimals of the currency's minor unit."""
-    whole, rest = divmod(abs(money._billionths), BILLION)
-    fraction = f"{rest:09}".rstrip("0").ljust(MINOR_DIGITS[money.currency], "0")
-    sign = "-" if money._billionths < 0 else ""
+    whole, rest = divmod(abs(billionths), BILLION)
+    fraction = f"{rest:09}".rstrip("0").ljust(MINOR_DIGITS[currency], "0")
+    sign = "-" if billionths < 0 else ""
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
 
 

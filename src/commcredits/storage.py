@@ -82,7 +82,7 @@ class Storage(Protocol):
     ) -> None:
         """Add events, all or none, to a ledger of `expected_version` events (0: a new one).
 
-        `state` makes the state after them; it is called only when a snapshot is kept.
+        `state` makes the state after them; it is called at most once, and only when a snapshot may be kept.
 
         Raises: VersionConflictError when somebody appended first; DuplicateKeyError when an idempotency key or the id
             of a FundsHeld is taken. Nothing was added.
@@ -212,7 +212,7 @@ class InMemoryStorage:
             record = self._records.get(ledger_id) or _Record()
             if len(record.events) != expected_version:
                 raise VersionConflictError(ledger_id, expected_version)
-            keys, holds = _names_of(ledger_id, events)
+            keys, holds = names_of(ledger_id, events)
             for taken, names, namespace in ((record.keys, keys, "idempotency_key"), (record.held, holds, "hold_id")):
                 for name in names:
                     if name in taken:
@@ -257,8 +257,8 @@ class InMemoryStorage:
         return [ledger_id for due, ledger_id in dues if due <= before][:limit]
 
 
-def _names_of(ledger_id: str, events: Sequence[Event]) -> tuple[dict[str, Event], set[str]]:
-    """The idempotency keys and the hold ids that an append takes; each once.
+def names_of(ledger_id: str, events: Sequence[Event]) -> tuple[dict[str, Event], set[str]]:
+    """The idempotency keys, with their events, and the hold ids that an append takes; each once.
 
     Raises: DuplicateKeyError.
     """

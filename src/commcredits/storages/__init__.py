@@ -1,0 +1,1 @@
+"""Storages that last: on a connection or a pool of the caller's own."""

@@ -1,0 +1,525 @@
+"""PostgreSQL: ledgers in a database, on a connection or a pool of the caller's own.
+
+An append is one statement, and so one round trip: the head moves where the version is the expected one and no key is
+taken, and the events are inserted from the head that moved. Neither connection nor pool is opened, configured or closed
+here.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+
+from commcredits.codec import STATE_FORMAT
+from commcredits.errors import DuplicateKeyError, VersionConflictError
+from commcredits.storage import Stored, names_of
+from commcredits.storages import rows
+from commcredits.storages.rows import EventRow, Position
+from commcredits.storages.steps import Answer, Step
+from commcredits.times import utc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import psycopg
+    import psycopg_pool
+
+    from commcredits.events import Event
+    from commcredits.state import LedgerState
+    from commcredits.storage import Head
+    from commcredits.storages.steps import Steps
+
+_T = TypeVar("_T")
+
+_SCHEMA_VERSION = 2
+_LOCK = 0x636F6D6D63726564
+"""Whoever makes or upgrades tables holds this advisory lock; the number has no meaning."""
+_PARTITIONED = ("commcredits_ledgers", "commcredits_events", "commcredits_snapshots")
+_TABLES = (
+    """CREATE TABLE commcredits_ledgers (
+        ledger_id text COLLATE "C" PRIMARY KEY,
+        version bigint NOT NULL,
+        as_of timestamptz NOT NULL,
+        currency text NOT NULL,
+        balance numeric NOT NULL,
+        available numeric NOT NULL,
+        next_due timestamptz,
+        feed_number bigint NOT NULL
+    ) {partitioned}""",
+    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due, ledger_id) WHERE next_due IS NOT NULL",
+    # The payload is json, not jsonb, so that its text stays as it was written: the checksum is over it.
+    """CREATE TABLE commcredits_events (
+        ledger_id text COLLATE "C" NOT NULL,
+        version bigint NOT NULL,
+        type text NOT NULL,
+        at timestamptz NOT NULL,
+        amount numeric,
+        idempotency_key text COLLATE "C",
+        hold_id text COLLATE "C",
+        subject text COLLATE "C",
+        payload json NOT NULL,
+        checksum text NOT NULL,
+        feed_number bigint NOT NULL,
+        PRIMARY KEY (ledger_id, version)
+    ) {partitioned}""",
+    """CREATE UNIQUE INDEX commcredits_key ON commcredits_events (ledger_id, idempotency_key)
+        WHERE idempotency_key IS NOT NULL""",
+    "CREATE UNIQUE INDEX commcredits_hold ON commcredits_events (ledger_id, hold_id) WHERE hold_id IS NOT NULL",
+    "CREATE INDEX commcredits_subject ON commcredits_events (ledger_id, subject, version) WHERE subject IS NOT NULL",
+    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number, ledger_id, version)",
+    """CREATE TABLE commcredits_snapshots (
+        ledger_id text COLLATE "C" PRIMARY KEY,
+        version bigint NOT NULL,
+        format integer NOT NULL,
+        state text NOT NULL,
+        checksum text NOT NULL
+    ) {partitioned}""",
+)
+_UPGRADES = {1: ("ALTER TABLE commcredits_events ADD COLUMN balance_after numeric",)}
+"""What leads from each version of the tables to the next."""
+
+# A feed number is that of the transaction, or of the ledger's last event if that is higher: events of one ledger stand
+# in the order of their versions. Below the horizon no transaction is under way, so there nothing is still to come.
+_FUNCTIONS = (
+    """CREATE OR REPLACE FUNCTION commcredits_transaction() RETURNS bigint LANGUAGE sql STABLE
+        AS 'SELECT pg_current_xact_id()::text::bigint + {offset}'""",
+    """CREATE OR REPLACE FUNCTION commcredits_horizon() RETURNS bigint LANGUAGE sql STABLE
+        AS 'SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {offset}'""",
+)
+
+_COLUMN_TYPES = ("bigint", "text", "timestamptz", "numeric", "numeric", "text", "text", "text", "json", "text")
+_READ = "version, type, at, amount::text, balance_after::text, idempotency_key, payload::text, checksum"
+_HEAD = """SELECT l.version, s.version, s.format, s.state, s.checksum
+    FROM commcredits_ledgers l LEFT JOIN commcredits_snapshots s ON s.ledger_id = l.ledger_id
+    WHERE l.ledger_id = %s"""
+_AFTER = f"SELECT {_READ} FROM commcredits_events WHERE ledger_id = %s AND version > %s ORDER BY version LIMIT %s"
+_WITH_KEYS = f"SELECT {_READ} FROM commcredits_events WHERE ledger_id = %s AND idempotency_key = ANY(%s)"
+_WITH_HOLDS = "SELECT hold_id FROM commcredits_events WHERE ledger_id = %s AND hold_id = ANY(%s)"
+_ABOUT = f"""SELECT {_READ} FROM commcredits_events WHERE ledger_id = %s AND (subject = %s OR version = %s)
+    ORDER BY version"""
+_DUE = "SELECT ledger_id FROM commcredits_ledgers WHERE next_due <= %s ORDER BY next_due, ledger_id LIMIT %s"
+_FEED = f"""SELECT feed_number, ledger_id, {_READ} FROM commcredits_events
+    WHERE (feed_number, ledger_id, version) > (%s, %s, %s) AND feed_number < commcredits_horizon()
+    ORDER BY feed_number, ledger_id, version LIMIT %s"""
+
+
+@cache
+def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bool) -> str:
+    """The statement of an append, with no more in it than this one needs."""
+    head = "version, as_of, currency, balance, available, next_due"
+    values = "%s::bigint, %s::timestamptz, %s::text, %s::numeric, %s::numeric, %s::timestamptz"
+    if opens:
+        moved = f"""INSERT INTO commcredits_ledgers ({head}, ledger_id, feed_number)
+            VALUES ({values}, %s, commcredits_transaction()) ON CONFLICT DO NOTHING"""
+    else:
+        moved = f"""UPDATE commcredits_ledgers
+            SET ({head}, feed_number) = ROW({values}, greatest(feed_number, commcredits_transaction()))
+            WHERE ledger_id = %s AND version = %s"""
+        taken = " AND NOT EXISTS (SELECT FROM commcredits_events WHERE ledger_id = %s AND {} = ANY(%s::text[]))"
+        moved += taken.format("idempotency_key") if keys else ""
+        moved += taken.format("hold_id") if holds else ""
+    kept = """, kept AS (
+        INSERT INTO commcredits_snapshots (ledger_id, version, format, state, checksum)
+        SELECT ledger_id, %s::bigint, %s::integer, %s::text, %s::text FROM moved
+        ON CONFLICT (ledger_id) DO UPDATE SET version = excluded.version, format = excluded.format,
+            state = excluded.state, checksum = excluded.checksum)"""
+    columns = ", ".join(rows.EVENT_COLUMNS)
+    if single:
+        added = f"SELECT ledger_id, feed_number, {', '.join(f'%s::{kind}' for kind in _COLUMN_TYPES)} FROM moved"
+    else:
+        arrays = ", ".join(f"%s::{kind}[]" for kind in _COLUMN_TYPES)
+        added = f"SELECT ledger_id, feed_number, added.* FROM moved CROSS JOIN unnest({arrays}) AS added"
+    return f"""WITH moved AS ({moved} RETURNING ledger_id, feed_number){kept if keeps else ""}
+        INSERT INTO commcredits_events (ledger_id, feed_number, {columns}) {added}"""
+
+
+# --- what is done, as steps
+
+
+def _create_tables(partitions: int) -> Steps[None]:
+    yield Step("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
+    found = yield Step("SELECT version, feed_offset FROM commcredits_schema")
+    version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
+    if version == 0:
+        for statement in _new_tables(partitions):
+            yield Step(statement)
+        version = 1
+    for older in range(version, _SCHEMA_VERSION):
+        for statement in _UPGRADES[older]:
+            yield Step(statement)
+    offset = yield from _feed_offset(max((row[1] for row in found.rows), default=0))
+    for statement in _FUNCTIONS:
+        yield Step(statement.format(offset=offset))
+    yield Step("DELETE FROM commcredits_schema")
+    yield Step("INSERT INTO commcredits_schema VALUES (%s, %s)", (_SCHEMA_VERSION, offset))
+
+
+def _new_tables(partitions: int) -> Iterator[str]:
+    for statement in _TABLES:
+        yield statement.format(partitioned="PARTITION BY HASH (ledger_id)" if partitions else "")
+    for table in _PARTITIONED:
+        for number in range(partitions):
+            yield (
+                f"CREATE TABLE {table}_{number} PARTITION OF {table}"
+                f" FOR VALUES WITH (MODULUS {partitions}, REMAINDER {number})"
+            )
+
+
+def _feed_offset(offset: int) -> Steps[int]:
+    """What to add to transaction numbers; more than before where a dump was restored into a younger server."""
+    found = yield Step(
+        """SELECT coalesce((SELECT max(feed_number) FROM commcredits_events), 0),
+            pg_current_xact_id()::text::bigint"""
+    )
+    latest, transaction = found.rows[0]
+    return max(offset, latest - transaction + 1) if latest > transaction + offset else offset
+
+
+def _append(
+    ledger_id: str,
+    events: Sequence[Event],
+    names: tuple[Iterable[str], Iterable[str]],
+    expected_version: int,
+    head: Head,
+    snapshot: LedgerState | None,
+) -> Steps[None]:
+    keys, holds = map(list, names)
+    if not events:
+        yield from _refusal(ledger_id, expected_version, keys, holds)
+        return
+    currency = head.balance.currency
+    values: list[Any] = [expected_version + len(events), *_head_values(head), ledger_id]
+    if expected_version:
+        values.append(expected_version)
+        for taken in filter(None, (keys, holds)):
+            values += [ledger_id, taken]
+    if snapshot is not None:
+        values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
+    added = [_event_values(ledger_id, currency, event) for event in events]
+    values += added[0] if len(added) == 1 else map(list, zip(*added, strict=True))
+    sql = _append_sql(
+        opens=not expected_version,
+        single=len(added) == 1,
+        keys=bool(keys),
+        holds=bool(holds),
+        keeps=snapshot is not None,
+    )
+    answer = yield Step(sql, values)
+    if answer.changed != len(events):
+        yield from _refusal(ledger_id, expected_version, keys, holds)
+
+
+def _head_values(head: Head) -> tuple[Any, ...]:
+    return (
+        head.as_of.isoformat(),
+        head.balance.currency,
+        rows.decimal(head.balance),
+        rows.decimal(head.available),
+        None if head.next_due is None else head.next_due.isoformat(),
+    )
+
+
+def _event_values(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
+    version, kind, at, *rest = rows.event_row(ledger_id, currency, event)
+    return (version, kind, at.isoformat(), *rest)
+
+
+def _refusal(ledger_id: str, expected_version: int, keys: list[str], holds: list[str]) -> Steps[None]:
+    """Raise what refused an append."""
+    found = yield Step("SELECT version FROM commcredits_ledgers WHERE ledger_id = %s", (ledger_id,))
+    if (found.rows[0][0] if found.rows else 0) != expected_version:
+        raise VersionConflictError(ledger_id, expected_version)
+    taken = yield from _find(ledger_id, keys)
+    for key in taken:
+        raise DuplicateKeyError(ledger_id, key)
+    held = yield Step(_WITH_HOLDS, (ledger_id, holds))
+    for (hold_id,) in held.rows:
+        raise DuplicateKeyError(ledger_id, hold_id, "hold_id")
+
+
+def _load(ledger_id: str) -> Steps[tuple[Stored, bool] | None]:
+    """What is stored, and whether there is a snapshot that this version of the library does not read."""
+    found = yield Step(_HEAD, (ledger_id,))
+    if not found.rows:
+        return None
+    head_version, version, state_format, text, checksum = found.rows[0]
+    state = None
+    if state_format == STATE_FORMAT:
+        state = rows.read_state(ledger_id, version, text, checksum)
+    after = 0 if state is None else version
+    events = yield Step(_AFTER, (ledger_id, after, None))
+    read = rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after)
+    rows.check_whole(ledger_id, after + len(read), head_version)
+    return Stored(state, tuple(read)), state_format not in {None, STATE_FORMAT}
+
+
+def _page(ledger_id: str, after_version: int) -> Steps[list[Event]]:
+    events = yield Step(_AFTER, (ledger_id, after_version, rows.PAGE))
+    return rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after_version)
+
+
+def _find(ledger_id: str, idempotency_keys: Iterable[str]) -> Steps[dict[str, Event]]:
+    keys = list(dict.fromkeys(idempotency_keys))
+    found = yield Step(_WITH_KEYS, (ledger_id, keys))
+    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows}
+    return {key: events[key] for key in keys if key in events}
+
+
+def _about(ledger_id: str, subject: int | str) -> Steps[list[Event]]:
+    own = subject if isinstance(subject, int) else None
+    found = yield Step(_ABOUT, (ledger_id, rows.subject_text(subject), own))
+    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows), subject)
+
+
+def _due(before: datetime, limit: int) -> Steps[list[str]]:
+    rows.check_count("limit", limit)
+    found = yield Step(_DUE, (utc(before, "before"), limit))
+    return [ledger_id for (ledger_id,) in found.rows]
+
+
+def _feed(after: Position | None, limit: int) -> Steps[list[tuple[Position, Event]]]:
+    rows.check_count("limit", limit)
+    place = (-1, "", 0) if after is None else (after.number, after.ledger_id, after.version)
+    found = yield Step(_FEED, (*place, limit))
+    return [
+        (Position(number, ledger_id, row[0]), rows.read_event(ledger_id, EventRow._make(row)))
+        for number, ledger_id, *row in found.rows
+    ]
+
+
+# --- how it is done: blocking, and for coroutines
+
+
+class _Transactions:
+    """Whether the caller's connection is in a transaction of the caller's; a pool hands out one that is not."""
+
+    def __init__(self, connection_or_pool: Any) -> None:
+        self.is_pool = hasattr(connection_or_pool, "getconn")
+        self._connection = None if self.is_pool else connection_or_pool
+        self._before = False
+
+    def note(self) -> None:
+        """Note how things are before a statement of ours: while it runs, the connection does not tell."""
+        if self._connection is not None and self._connection.info.transaction_status != TransactionStatus.ACTIVE:
+            self._before = self._connection.info.transaction_status != TransactionStatus.IDLE
+
+    @property
+    def is_under_way(self) -> bool:
+        if self._connection is None:
+            return False
+        self.note()
+        return self._before or not self._connection.autocommit
+
+
+class PostgresStorage:
+    """Ledgers in PostgreSQL, on a `psycopg.Connection` or a `psycopg_pool.ConnectionPool` of the caller's.
+
+    On a connection that is in a transaction appends are part of it. One without `autocommit` always is, because psycopg
+    begins a transaction with its first statement: nothing is durable before the caller's commit. For commits of their
+    own, open the connection, or the pool's connections, with `autocommit=True`.
+
+    `snapshot_every`: a snapshot is kept whenever about that many events came since the last one.
+    """
+
+    def __init__(
+        self,
+        connection_or_pool: psycopg.Connection[Any] | psycopg_pool.ConnectionPool[Any],
+        *,
+        snapshot_every: int = 100,
+    ) -> None:
+        self._source: Any = connection_or_pool
+        self._transactions = _Transactions(connection_or_pool)
+        self._snapshots = rows.Snapshots(snapshot_every)
+
+    @property
+    def in_caller_transaction(self) -> bool:
+        """See `Storage`."""
+        return self._transactions.is_under_way
+
+    def create_tables(self, *, partitions: int = 0) -> None:
+        """Make the tables, or bring those of an older version up to date; what is up to date is left alone.
+
+        `partitions`: into how many parts, by a hash of the ledger's id, new tables are divided; 0: not at all. After a
+        dump was restored into another server, call it before anything is appended there, or the feed stands still.
+
+        Raises: UnreadableRecordError when a newer version of this library made the tables.
+        """
+        with self._connection() as connection, connection.transaction():
+            self._carry_out(connection, _create_tables(rows.check_partitions(partitions)))
+
+    def load(self, ledger_id: str) -> Stored | None:
+        """See `Storage.load`.
+
+        Raises: UnreadableRecordError.
+        """
+        loaded = self._do(_load(ledger_id))
+        return None if loaded is None else self._snapshots.loaded(ledger_id, *loaded)
+
+    def append(
+        self,
+        ledger_id: str,
+        events: Sequence[Event],
+        *,
+        expected_version: int,
+        head: Head,
+        state: Callable[[], LedgerState],
+    ) -> None:
+        """See `Storage.append`; other errors of the database pass through."""
+        names = names_of(ledger_id, events)
+        snapshot = self._snapshots.due(ledger_id, expected_version, head.version, state)
+        self._do(_append(ledger_id, events, names, expected_version, head, snapshot))
+
+    def history(self, ledger_id: str, *, after_version: int = 0) -> Iterator[Event]:
+        """See `Storage.history`.
+
+        Raises: UnreadableRecordError.
+        """
+        while page := self._do(_page(ledger_id, after_version)):
+            yield from page
+            after_version = page[-1].version
+
+    def find(self, ledger_id: str, idempotency_keys: Iterable[str]) -> Mapping[str, Event]:
+        """See `Storage.find`.
+
+        Raises: UnreadableRecordError.
+        """
+        return self._do(_find(ledger_id, idempotency_keys))
+
+    def about(self, ledger_id: str, subject: int | str) -> Sequence[Event]:
+        """See `Storage.about`.
+
+        Raises: UnreadableRecordError.
+        """
+        return self._do(_about(ledger_id, subject))
+
+    def due(self, before: datetime, *, limit: int) -> Sequence[str]:
+        """See `Storage.due`."""
+        return self._do(_due(before, limit))
+
+    def feed(self, after: Position | None, limit: int) -> Sequence[tuple[Position, Event]]:
+        """At most `limit` events of all ledgers after a position (None: from the first); none is ever skipped.
+
+        Events of one ledger come in the order of their versions. Those of a transaction under way, and of any that
+        began to write after it, come when it has ended.
+
+        Raises: UnreadableRecordError.
+        """
+        return self._do(_feed(after, limit))
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        if self._transactions.is_pool:
+            with self._source.connection() as connection:
+                yield connection
+        else:
+            yield self._source
+
+    def _do(self, steps: Steps[_T]) -> _T:
+        with self._connection() as connection:
+            return self._carry_out(connection, steps)
+
+    def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
+        try:
+            step = next(steps)
+            while True:
+                self._transactions.note()
+                with connection.cursor(row_factory=tuple_row) as cursor:
+                    cursor.execute(step.sql, step.values)
+                    step = steps.send(Answer(cursor.fetchall() if cursor.description else (), cursor.rowcount))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+
+class AsyncPostgresStorage:
+    """`PostgresStorage` for coroutines, on a `psycopg.AsyncConnection` or a `psycopg_pool.AsyncConnectionPool`."""
+
+    def __init__(
+        self,
+        connection_or_pool: psycopg.AsyncConnection[Any] | psycopg_pool.AsyncConnectionPool[Any],
+        *,
+        snapshot_every: int = 100,
+    ) -> None:
+        self._source: Any = connection_or_pool
+        self._transactions = _Transactions(connection_or_pool)
+        self._snapshots = rows.Snapshots(snapshot_every)
+
+    @property
+    def in_caller_transaction(self) -> bool:
+        """See `Storage`."""
+        return self._transactions.is_under_way
+
+    async def create_tables(self, *, partitions: int = 0) -> None:
+        """See `PostgresStorage.create_tables`."""
+        async with self._connection() as connection, connection.transaction():
+            await self._carry_out(connection, _create_tables(rows.check_partitions(partitions)))
+
+    async def load(self, ledger_id: str) -> Stored | None:
+        """See `PostgresStorage.load`."""
+        loaded = await self._do(_load(ledger_id))
+        return None if loaded is None else self._snapshots.loaded(ledger_id, *loaded)
+
+    async def append(
+        self,
+        ledger_id: str,
+        events: Sequence[Event],
+        *,
+        expected_version: int,
+        head: Head,
+        state: Callable[[], LedgerState],
+    ) -> None:
+        """See `PostgresStorage.append`."""
+        names = names_of(ledger_id, events)
+        snapshot = self._snapshots.due(ledger_id, expected_version, head.version, state)
+        await self._do(_append(ledger_id, events, names, expected_version, head, snapshot))
+
+    async def history(self, ledger_id: str, *, after_version: int = 0) -> AsyncIterator[Event]:
+        """See `PostgresStorage.history`."""
+        while page := await self._do(_page(ledger_id, after_version)):
+            for event in page:
+                yield event
+            after_version = page[-1].version
+
+    async def find(self, ledger_id: str, idempotency_keys: Iterable[str]) -> Mapping[str, Event]:
+        """See `PostgresStorage.find`."""
+        return await self._do(_find(ledger_id, idempotency_keys))
+
+    async def about(self, ledger_id: str, subject: int | str) -> Sequence[Event]:
+        """See `PostgresStorage.about`."""
+        return await self._do(_about(ledger_id, subject))
+
+    async def due(self, before: datetime, *, limit: int) -> Sequence[str]:
+        """See `PostgresStorage.due`."""
+        return await self._do(_due(before, limit))
+
+    async def feed(self, after: Position | None, limit: int) -> Sequence[tuple[Position, Event]]:
+        """See `PostgresStorage.feed`."""
+        return await self._do(_feed(after, limit))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        if self._transactions.is_pool:
+            async with self._source.connection() as connection:
+                yield connection
+        else:
+            yield self._source
+
+    async def _do(self, steps: Steps[_T]) -> _T:
+        async with self._connection() as connection:
+            return await self._carry_out(connection, steps)
+
+    async def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
+        try:
+            step = next(steps)
+            while True:
+                self._transactions.note()
+                async with connection.cursor(row_factory=tuple_row) as cursor:
+                    await cursor.execute(step.sql, step.values)
+                    step = steps.send(Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount))
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

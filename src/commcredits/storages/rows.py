@@ -1,0 +1,288 @@
+"""Events and states as the rows of a table: what SQL storages have in common beyond their SQL.
+
+The payload is the event as `commcredits.codec` writes it; the other columns repeat of it what people query. A checksum
+over both tells a row that was changed since.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import total_ordering
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+
+from commcredits.codec import STATE_FORMAT, event_from_json, event_to_json, state_from_json, state_to_json
+from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
+from commcredits.events import FundsHeld, balance_after
+from commcredits.money import _of
+from commcredits.storage import Stored, subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from commcredits.events import Event
+    from commcredits.money import Money
+    from commcredits.state import LedgerState
+
+EVENT_COLUMNS = (
+    "version",
+    "type",
+    "at",
+    "amount",
+    "balance_after",
+    "idempotency_key",
+    "hold_id",
+    "subject",
+    "payload",
+    "checksum",
+)
+PAGE = 1000
+"""How many events a history is read at a time."""
+
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Snapshots:
+    """When a storage keeps a snapshot.
+
+    One is kept whenever the version passes a multiple of `every`, or of the power of two times `every` that exceeds the
+    number of lots: writing the lots out then costs each append no more, however many there are. Where one was found
+    that this version of the library does not read, the next append keeps another.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every = check_count("snapshot_every", every)
+        self._outdated: set[str] = set()
+
+    def loaded(self, ledger_id: str, stored: Stored, is_outdated: bool) -> Stored:  # noqa: FBT001
+        """What was loaded; noted if its snapshot is of another format."""
+        if is_outdated:
+            self._outdated.add(ledger_id)
+        return stored
+
+    def due(
+        self, ledger_id: str, expected_version: int, version: int, state: Callable[[], LedgerState]
+    ) -> LedgerState | None:
+        """The state to keep with an append, if one is due."""
+        if ledger_id in self._outdated:
+            self._outdated.discard(ledger_id)
+            return state()
+        if expected_version // self._every == version // self._every:
+            return None
+        made = state()
+        span = self._every
+        while span < len(made._books.lots):
+            span *= 2
+        return None if expected_version // span == version // span else made
+
+
+class EventRow(NamedTuple):
+    """The columns of an event that are read back."""
+
+    version: int
+    type: str
+    at: datetime
+    amount: str | None
+    balance_after: str | None
+    idempotency_key: str | None
+    payload: str
+    checksum: str
+
+
+READ_COLUMNS = ", ".join(EventRow._fields)
+
+
+@total_ordering
+@attrs.frozen(order=False)
+class Position:
+    """A place in the feed of all ledgers: that of one event.
+
+    `str` gives a text that `parse` reads, to be kept by who follows the feed.
+    """
+
+    number: int
+    ledger_id: str
+    version: int
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Position):
+            return NotImplemented
+        return attrs.astuple(self) < attrs.astuple(other)
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.version}:{self.ledger_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """The position that `str` wrote.
+
+        Raises: WrongTypeError, InvalidValueError for anything else.
+        """
+        if not isinstance(text, str):
+            raise WrongTypeError("text", text, "a string")
+        number, _, rest = text.partition(":")
+        version, _, ledger_id = rest.partition(":")
+        if not (number.isascii() and number.isdigit() and version.isascii() and version.isdigit() and ledger_id):
+            raise InvalidValueError("text", text, "no position of a feed")
+        return cls(int(number), ledger_id, int(version))
+
+
+def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
+    """The values of `EVENT_COLUMNS` for an event of a ledger."""
+    record = event_to_json(event)
+    payload = _compact(record)
+    billionths = balance_after(event)
+    balance = None if billionths is None else _number(str(_of(billionths, currency)))
+    own = event.version
+    about = [subject for subject in subjects(event) if subject != own]
+    return (
+        own,
+        record["type"],
+        event.at,
+        _number(record.get("amount")),
+        balance,
+        record["idempotency_key"],
+        event.hold_id if isinstance(event, FundsHeld) else None,
+        subject_text(about[0]) if about else None,  # there is never more than one beside the event itself
+        payload,
+        _checksum(ledger_id, own, balance, payload),
+    )
+
+
+def read_event(ledger_id: str, row: EventRow) -> Event:
+    """The event that a row was made of.
+
+    Raises: UnreadableRecordError when the row was changed, or written by a newer version of this library.
+    """
+    if _checksum(ledger_id, row.version, row.balance_after, row.payload) != row.checksum:
+        raise UnreadableRecordError(row, f"event {row.version} of {ledger_id!r} was changed after it was recorded")
+    event = event_from_json(_loaded(row.payload))
+    told = (type(event).__name__, event.version, event.at, event.idempotency_key)
+    columns = (row.type, row.version, row.at, row.idempotency_key)
+    if told != columns or decimal(getattr(event, "amount", None)) != row.amount:
+        raise UnreadableRecordError(row, f"the columns of event {row.version} of {ledger_id!r} differ from its payload")
+    return event
+
+
+def read_events(ledger_id: str, rows: Iterable[EventRow], *, after: int) -> list[Event]:
+    """The events of rows in the order of their versions, of which none after `after` may be missing.
+
+    Raises: UnreadableRecordError.
+    """
+    events = [read_event(ledger_id, row) for row in rows]
+    for expected, event in enumerate(events, after + 1):
+        if event.version != expected:
+            raise UnreadableRecordError(event, f"event {expected} of {ledger_id!r} is missing")
+    return events
+
+
+def state_row(ledger_id: str, state: LedgerState) -> tuple[int, str, str]:
+    """The format, the text and the checksum of a snapshot."""
+    text = _compact(state_to_json(state))
+    return STATE_FORMAT, text, _checksum(ledger_id, state.version, None, text)
+
+
+def read_state(ledger_id: str, version: int, text: str, checksum: str) -> LedgerState:
+    """The state that a snapshot was made of.
+
+    Raises: UnreadableRecordError.
+    """
+    if _checksum(ledger_id, version, None, text) != checksum:
+        raise UnreadableRecordError(text, f"the snapshot of {ledger_id!r} was changed after it was kept")
+    state = state_from_json(_loaded(text))
+    if (state.ledger_id, state.version) != (ledger_id, version):
+        raise UnreadableRecordError(text, f"the snapshot of {ledger_id!r} is that of {state.ledger_id!r}")
+    return state
+
+
+def check_whole(ledger_id: str, read_version: int, head_version: int) -> None:
+    """Refuse a ledger whose last events are missing; those appended since its head was read are none too many.
+
+    Raises: UnreadableRecordError.
+    """
+    if read_version < head_version:
+        raise UnreadableRecordError(ledger_id, f"its last {head_version - read_version} events are missing")
+
+
+def subject_text(subject: int | str) -> str:
+    """A subject as a column keeps it: names apart from numbers."""
+    return str(subject) if isinstance(subject, int) else f":{subject}"
+
+
+def events_about(events: Iterable[Event], subject: int | str) -> list[Event]:
+    """Those of the events that are about a subject."""
+    return [event for event in events if subject in subjects(event)]
+
+
+def read_time(text: object) -> datetime:
+    """The time that `stored_time` wrote.
+
+    Raises: UnreadableRecordError.
+    """
+    try:
+        return datetime.fromisoformat(text)  # type: ignore[arg-type]  # whatever stands there
+    except (TypeError, ValueError) as error:
+        raise UnreadableRecordError(text, str(error)) from error
+
+
+def stored_time(at: datetime) -> str:
+    """A time as text that sorts in time order."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def check_count(parameter: str, value: object) -> int:
+    """`value`, if it is a whole number above zero.
+
+    Raises: WrongTypeError, InvalidValueError.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise WrongTypeError(parameter, value, "a whole number")
+    if value < 1:
+        raise InvalidValueError(parameter, value, "must be one or more")
+    return value
+
+
+def check_partitions(partitions: object) -> int:
+    """`partitions`, if it is zero or more.
+
+    Raises: WrongTypeError, InvalidValueError.
+    """
+    return 0 if partitions == 0 else check_count("partitions", partitions)
+
+
+def check_schema(found: Sequence[int], known: int) -> int:
+    """The version of the tables that are there; 0: there are none.
+
+    Raises: UnreadableRecordError when they were made by a newer version of this library.
+    """
+    version = max(found, default=0)
+    if version > known:
+        raise UnreadableRecordError(
+            {"schema_version": version}, f"tables of version {version}; this library knows them up to version {known}"
+        )
+    return version
+
+
+def decimal(money: Money | None) -> str | None:
+    """The amount as text, without the currency."""
+    return None if money is None else _number(str(money))
+
+
+def _number(money: str | None) -> str | None:
+    return None if money is None else money[:-4]  # without the space and the three letters of the currency
+
+
+def _checksum(ledger_id: str, version: int, balance: str | None, payload: str) -> str:
+    words = f"{ledger_id}\n{version}\n{balance}\n{payload}"
+    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableRecordError(text, f"no JSON: {error}") from error
