@@ -213,6 +213,7 @@ def _append(
     answer = yield Step(sql, values)
     if answer.changed != len(events):
         yield from _refusal(ledger_id, expected_version, keys, holds)
+        raise VersionConflictError(ledger_id, expected_version)
 
 
 def _head_values(head: Head) -> tuple[Any, ...]:
