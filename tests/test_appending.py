@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,10 +23,11 @@ from commcredits import (
     Usage,
     VersionConflictError,
     appending,
+    gathering,
 )
 from commcredits.appending import Appender, Command, Request
 from commcredits.digest import digest_of
-from commcredits.gathering import ThreadGate
+from commcredits.gathering import AsyncGate, ThreadGate
 from commcredits.stepping import stepped
 from commcredits.storage import SteppedStorage
 from faults import AFTER, BEFORE, OK, Fault, FaultyPaymentMethod, FaultyStorage, Plan, Provider
@@ -84,6 +87,38 @@ def test_a_ledger_that_somebody_else_always_writes_first_is_given_up_in_the_end(
     desk.plan.set()
     assert not desk.do("consume", usd(1), idempotency_key="k").replayed
     assert desk.costs == [1]
+
+
+@pytest.mark.parametrize(("microsecond", "share"), [(0, 0), (7_500, 0.5), (999, 0.999)])
+def test_each_lost_race_is_followed_by_a_longer_pause_whose_length_is_told_by_the_clock(
+    desk: Office, monkeypatch: pytest.MonkeyPatch, microsecond: int, share: float
+) -> None:
+    pauses: list[float] = []
+
+    async def noted(self: object, seconds: float) -> None:
+        pauses.append(seconds)
+
+    for gate in (ThreadGate, AsyncGate):
+        monkeypatch.setattr(gate, "pause", noted)
+    rival = desk.rival()
+    desk.clock.now += timedelta(microseconds=microsecond)
+    desk.plan.set(append=[lambda: rival.consume("acme", usd(0)) and None] * 9)
+    desk.do("consume", usd(1))
+    longest = [0, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.1, 0.1]
+    assert pauses == pytest.approx([share * pause for pause in longest])
+
+
+def test_a_pause_is_waited_out_by_threads_and_by_coroutines(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[str, float]] = []
+
+    async def asleep(seconds: float) -> None:
+        waited.append(("coroutine", seconds))
+
+    monkeypatch.setattr(gathering, "time", SimpleNamespace(sleep=lambda seconds: waited.append(("thread", seconds))))
+    monkeypatch.setattr(asyncio, "sleep", asleep)
+    stepped(ThreadGate().pause(0.25))
+    asyncio.run(AsyncGate().pause(0.5))
+    assert waited == [("thread", 0.25), ("coroutine", 0.5)]
 
 
 def test_two_who_use_one_key_at_once_record_it_once(desk: Office) -> None:

@@ -282,8 +282,16 @@ def test_settling_what_is_due_goes_on_after_a_ledger_that_fails(desk: Office) ->
     assert isinstance(answers["a"].charge_error, Fault)
     desk.plan.set()
     desk.clock.now += timedelta(minutes=5)
-    assert list(settled_due(desk)) == ["b", "a"]
+    assert list(settled_due(desk)) == ["a", "b"]
     assert sorted(key[0] for key, _ in desk.provider.taken) == ["a", "b", "c"]
+
+
+def test_a_ledger_that_could_not_be_settled_lets_the_others_go_first(desk: Office) -> None:
+    due_ledgers(desk, "a", "b", "c")
+    desk.plan.set(load=[BEFORE])
+    assert [list(settled_due(desk, limit=1)) for _ in range(3)] == [["a"], ["b"], ["c"]]
+    assert list(settled_due(desk, limit=1)) == ["a"]
+    assert list(settled_due(desk, limit=1)) == []
 
 
 def test_settling_what_is_due_fails_itself_if_nobody_can_say_what_is_due(desk: Office) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS_MAX = 20
 _CACHE_MAX = 1000
+_PAUSE_MAX = 0.1
 
 
 @attrs.frozen(order=False)
@@ -210,7 +211,7 @@ class Appender:
         going, later = _with_keys_once(members)
         cached = self._take(ledger_id)
         lost: CommCreditsError = VersionConflictError(ledger_id, 0)
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
             ledger = cached or await self.load(ledger_id)
             version = ledger.version
             batch = _Batch(ledger_id, ledger, self._storage)
@@ -226,6 +227,7 @@ class Appender:
                     )
             except VersionConflictError as error:
                 lost = error
+                await self._gate.pause(_pause_after(attempt, self._clock()))
             except DuplicateKeyError as error:
                 lost = error
                 going = await self._without_known(ledger_id, going, error)
@@ -377,6 +379,15 @@ class _Batch:
             return []
         stored = await self._storage.about(self._ledger_id, subject)
         return [*stored, *(event for event in self.events if subject in subjects(event))]
+
+
+def _pause_after(attempt: int, now: datetime) -> float:
+    """How many seconds to let other writers go first after a version conflict: none at first, then up to 0.1.
+
+    How much of the longest pause is told by the clock's microseconds, in which no two writers are alike for long.
+    """
+    longest = min(0.001 * 2**attempt, _PAUSE_MAX) if attempt else 0.0
+    return longest * (now.microsecond % 1000) / 1000
 
 
 def _note_refusal(member: Request, ledger: Ledger, error: InsufficientFundsError) -> None:

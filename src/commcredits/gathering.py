@@ -7,6 +7,7 @@ came. `commit` settles every member; the gates differ only in how a caller waits
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from commcredits.errors import UnknownOutcomeError
@@ -38,6 +39,10 @@ class Gate(Protocol):
         self, ledger_id: str, member: Any, commit: Callable[[str, list[Any]], Awaitable[None]]
     ) -> None:
         """Come back when `commit` has settled the member, in a batch of this or another caller."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait; nothing else of this ledger goes on meanwhile."""
         ...
 
 
@@ -85,6 +90,10 @@ class ThreadGate:
             # Also when this thread was interrupted while it waited: it may have been made the leader meanwhile.
             if leads or (waiting is not None and self._leave(ledger_id, waiting)):
                 self._hand_over(ledger_id, batch)
+
+    async def pause(self, seconds: float) -> None:
+        """See `Gate.pause`."""
+        time.sleep(seconds)  # noqa: ASYNC251  # a coroutine only in form: it is stepped by a thread that may block
 
     def _leave(self, ledger_id: str, waiting: _Waiting) -> bool:
         """Wait no longer; whether this one was to lead."""
@@ -136,6 +145,12 @@ class AsyncGate:
             task.add_done_callback(self._tasks.discard)
         queue.append((member, future))
         await future
+
+    async def pause(self, seconds: float) -> None:
+        """See `Gate.pause`."""
+        import asyncio  # noqa: PLC0415
+
+        await asyncio.sleep(seconds)
 
     async def _drain(
         self,

@@ -154,7 +154,7 @@ class Money:
     @property
     def amount(self) -> Decimal:
         """The exact number of major units, with at least the decimals of the currency's minor unit."""
-        return Decimal(_digits(self))
+        return Decimal(_digits(self._billionths, self._currency))
 
     @property
     def currency(self) -> str:

@@ -101,6 +101,7 @@ class AsyncLedgerService:
         self._storage = storage
         self._clock = clock
         self._settles_inline = settles_inline
+        self._failed: set[str] = set()  # due ledgers that could not be settled, lest they take everybody's turn
         self._appender = Appender(storage, self._gate(), clock)
         self._settler = Settler(self._appender, payment_method)
 
@@ -365,16 +366,20 @@ class AsyncLedgerService:
     async def settle_due(self, *, limit: int = 100) -> Mapping[str, Receipt | Exception]:
         """Settle each of at most `limit` due ledgers once; what came of each, by ledger id.
 
-        The failure of one does not stop the others; it is the answer in its place.
+        The failure of one does not stop the others; it is the answer in its place. Those that failed the last time
+        come after the others.
         """
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise InvalidValueError("limit", limit, "must be a whole number above zero")
         answers: dict[str, Receipt | Exception] = {}
-        for ledger_id in await self._storage.due(utc(self._clock(), "clock"), limit=limit):
+        due = await self._storage.due(utc(self._clock(), "clock"), limit=limit + len(self._failed))
+        for ledger_id in sorted(due, key=self._failed.__contains__)[:limit]:
             try:
                 answers[ledger_id] = await self.settle(ledger_id)
             except Exception as error:  # noqa: BLE001  # one ledger's failure, whatever it is, is that ledger's answer
                 answers[ledger_id] = error
+        failed = {ledger_id for ledger_id, answer in answers.items() if isinstance(answer, Exception)}
+        self._failed = failed | (self._failed.intersection(due) - answers.keys())
         return answers
 
     def history(self, ledger_id: str, *, after_version: int = 0) -> AsyncIterator[Event]:
