@@ -7,14 +7,14 @@ over both tells a row that was changed since.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import total_ordering
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from commcredits.codec import STATE_FORMAT, event_from_json, event_to_json, state_from_json, state_to_json
+from commcredits.codec import STATE_FORMAT, event_from_json, event_to_text, state_from_json, state_to_json, to_text
 from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
 from commcredits.events import FundsHeld, balance_after
 from commcredits.money import _of
@@ -41,9 +41,6 @@ EVENT_COLUMNS = (
 )
 PAGE = 1000
 """How many events a history is read at a time."""
-
-
-_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Snapshots:
@@ -133,19 +130,18 @@ class Position:
 
 def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
     """The values of `EVENT_COLUMNS` for an event of a ledger."""
-    record = event_to_json(event)
-    payload = _compact(record)
+    payload = event_to_text(event)
     billionths = balance_after(event)
-    balance = None if billionths is None else _number(str(_of(billionths, currency)))
+    balance = None if billionths is None else decimal(_of(billionths, currency))
     own = event.version
     about = [subject for subject in subjects(event) if subject != own]
     return (
         own,
-        record["type"],
+        event.__class__.__name__,
         event.at,
-        _number(record.get("amount")),
+        decimal(getattr(event, "amount", None)),
         balance,
-        record["idempotency_key"],
+        event.idempotency_key,
         event.hold_id if isinstance(event, FundsHeld) else None,
         subject_text(about[0]) if about else None,  # there is never more than one beside the event itself
         payload,
@@ -182,7 +178,7 @@ def read_events(ledger_id: str, rows: Iterable[EventRow], *, after: int) -> list
 
 def state_row(ledger_id: str, state: LedgerState) -> tuple[int, str, str]:
     """The format, the text and the checksum of a snapshot."""
-    text = _compact(state_to_json(state))
+    text = to_text(state_to_json(state))
     return STATE_FORMAT, text, _checksum(ledger_id, state.version, None, text)
 
 
@@ -230,8 +226,8 @@ def read_time(text: object) -> datetime:
 
 
 def stored_time(at: datetime) -> str:
-    """A time as text that sorts in time order."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    """A time in UTC as text that sorts in time order."""
+    return at.isoformat(timespec="microseconds")
 
 
 def check_count(parameter: str, value: object) -> int:
@@ -269,11 +265,7 @@ def check_schema(found: Sequence[int], known: int) -> int:
 
 def decimal(money: Money | None) -> str | None:
     """The amount as text, without the currency."""
-    return None if money is None else _number(str(money))
-
-
-def _number(money: str | None) -> str | None:
-    return None if money is None else money[:-4]  # without the space and the three letters of the currency
+    return None if money is None else str(money)[:-4]  # a space and the three letters of the currency
 
 
 def _checksum(ledger_id: str, version: int, balance: str | None, payload: str) -> str:

@@ -245,6 +245,8 @@ class SQLiteStorage:
 
     def __init__(self, connection: sqlite3.Connection, *, snapshot_every: int = 100) -> None:
         self._connection = connection
+        self._cursor = connection.cursor()
+        self._cursor.row_factory = None  # the connection's own is for the caller's rows
         self._snapshots = rows.Snapshots(snapshot_every)
         self._lock = threading.RLock()
 
@@ -329,7 +331,7 @@ class SQLiteStorage:
 
     def _write(self, steps: Steps[_T]) -> _T:
         """Carry out steps in a transaction of their own, or within the caller's so that all or none of them count."""
-        execute = self._connection.execute
+        execute = self._cursor.execute
         with self._lock:
             begin, commit, undo = _WITHIN if self._connection.in_transaction else _ALONE
             execute(begin)
@@ -344,8 +346,7 @@ class SQLiteStorage:
             return result
 
     def _carry_out(self, steps: Steps[_T]) -> _T:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None  # the connection's own is for the caller's rows
+        cursor = self._cursor
         try:
             step = next(steps)
             while True:
