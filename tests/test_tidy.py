@@ -33,6 +33,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("changes", "books", "recharge", "schedule", "state", "command", "usage", "charging", "corrections", "ledger"),
     ("codec", "storage", "statement"),
     ("gathering", "appending", "settling", "stepping", "service"),
+    (
+        "storages.steps",
+        "storages.rows",
+        "storages.sqlite",
+        "storages.postgres_tables",
+        "storages.postgres",
+        "storages",
+    ),
     ("telephony.calls", "telephony.pstn", "telephony"),
 )
 

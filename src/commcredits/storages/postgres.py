@@ -18,6 +18,7 @@ from commcredits.codec import STATE_FORMAT
 from commcredits.errors import DuplicateKeyError, VersionConflictError
 from commcredits.storage import Stored, names_of
 from commcredits.storages import rows
+from commcredits.storages.postgres_tables import create_tables
 from commcredits.storages.rows import EventRow, Position
 from commcredits.storages.steps import Answer, Step
 from commcredits.times import utc
@@ -35,62 +36,6 @@ if TYPE_CHECKING:
     from commcredits.storages.steps import Steps
 
 _T = TypeVar("_T")
-
-_SCHEMA_VERSION = 2
-_LOCK = 0x636F6D6D63726564
-"""Whoever makes or upgrades tables holds this advisory lock; the number has no meaning."""
-_PARTITIONED = ("commcredits_ledgers", "commcredits_events", "commcredits_snapshots")
-_TABLES = (
-    """CREATE TABLE commcredits_ledgers (
-        ledger_id text COLLATE "C" PRIMARY KEY,
-        version bigint NOT NULL,
-        as_of timestamptz NOT NULL,
-        currency text NOT NULL,
-        balance numeric NOT NULL,
-        available numeric NOT NULL,
-        next_due timestamptz,
-        feed_number bigint NOT NULL
-    ) {partitioned}""",
-    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due, ledger_id) WHERE next_due IS NOT NULL",
-    # The payload is json, not jsonb, so that its text stays as it was written: the checksum is over it.
-    """CREATE TABLE commcredits_events (
-        ledger_id text COLLATE "C" NOT NULL,
-        version bigint NOT NULL,
-        type text NOT NULL,
-        at timestamptz NOT NULL,
-        amount numeric,
-        idempotency_key text COLLATE "C",
-        hold_id text COLLATE "C",
-        subject text COLLATE "C",
-        payload json NOT NULL,
-        checksum text NOT NULL,
-        feed_number bigint NOT NULL,
-        PRIMARY KEY (ledger_id, version)
-    ) {partitioned}""",
-    """CREATE UNIQUE INDEX commcredits_key ON commcredits_events (ledger_id, idempotency_key)
-        WHERE idempotency_key IS NOT NULL""",
-    "CREATE UNIQUE INDEX commcredits_hold ON commcredits_events (ledger_id, hold_id) WHERE hold_id IS NOT NULL",
-    "CREATE INDEX commcredits_subject ON commcredits_events (ledger_id, subject, version) WHERE subject IS NOT NULL",
-    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number, ledger_id, version)",
-    """CREATE TABLE commcredits_snapshots (
-        ledger_id text COLLATE "C" PRIMARY KEY,
-        version bigint NOT NULL,
-        format integer NOT NULL,
-        state text NOT NULL,
-        checksum text NOT NULL
-    ) {partitioned}""",
-)
-_UPGRADES = {1: ("ALTER TABLE commcredits_events ADD COLUMN balance_after numeric",)}
-"""What leads from each version of the tables to the next."""
-
-# A feed number is that of the transaction, or of the ledger's last event if that is higher: events of one ledger stand
-# in the order of their versions. Below the horizon no transaction is under way, so there nothing is still to come.
-_FUNCTIONS = (
-    """CREATE OR REPLACE FUNCTION commcredits_transaction() RETURNS bigint LANGUAGE sql STABLE
-        AS 'SELECT pg_current_xact_id()::text::bigint + {offset}'""",
-    """CREATE OR REPLACE FUNCTION commcredits_horizon() RETURNS bigint LANGUAGE sql STABLE
-        AS 'SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {offset}'""",
-)
 
 _COLUMN_TYPES = ("bigint", "text", "timestamptz", "numeric", "numeric", "text", "text", "text", "json", "text")
 _READ = "version, type, at, amount::text, balance_after::text, idempotency_key, payload::text, checksum"
@@ -139,46 +84,6 @@ def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bo
 
 
 # --- what is done, as steps
-
-
-def _create_tables(partitions: int) -> Steps[None]:
-    yield Step("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
-    found = yield Step("SELECT version, feed_offset FROM commcredits_schema")
-    version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
-    if version == 0:
-        for statement in _new_tables(partitions):
-            yield Step(statement)
-        version = 1
-    for older in range(version, _SCHEMA_VERSION):
-        for statement in _UPGRADES[older]:
-            yield Step(statement)
-    offset = yield from _feed_offset(max((row[1] for row in found.rows), default=0))
-    for statement in _FUNCTIONS:
-        yield Step(statement.format(offset=offset))
-    yield Step("DELETE FROM commcredits_schema")
-    yield Step("INSERT INTO commcredits_schema VALUES (%s, %s)", (_SCHEMA_VERSION, offset))
-
-
-def _new_tables(partitions: int) -> Iterator[str]:
-    for statement in _TABLES:
-        yield statement.format(partitioned="PARTITION BY HASH (ledger_id)" if partitions else "")
-    for table in _PARTITIONED:
-        for number in range(partitions):
-            yield (
-                f"CREATE TABLE {table}_{number} PARTITION OF {table}"
-                f" FOR VALUES WITH (MODULUS {partitions}, REMAINDER {number})"
-            )
-
-
-def _feed_offset(offset: int) -> Steps[int]:
-    """What to add to transaction numbers; more than before where a dump was restored into a younger server."""
-    found = yield Step(
-        """SELECT coalesce((SELECT max(feed_number) FROM commcredits_events), 0),
-            pg_current_xact_id()::text::bigint"""
-    )
-    latest, transaction = found.rows[0]
-    return max(offset, latest - transaction + 1) if latest > transaction + offset else offset
 
 
 def _append(
@@ -352,7 +257,7 @@ class PostgresStorage:
         Raises: UnreadableRecordError when a newer version of this library made the tables.
         """
         with self._connection() as connection, connection.transaction():
-            self._carry_out(connection, _create_tables(rows.check_partitions(partitions)))
+            self._carry_out(connection, create_tables(partitions))
 
     def load(self, ledger_id: str) -> Stored | None:
         """See `Storage.load`.
@@ -458,7 +363,7 @@ class AsyncPostgresStorage:
     async def create_tables(self, *, partitions: int = 0) -> None:
         """See `PostgresStorage.create_tables`."""
         async with self._connection() as connection, connection.transaction():
-            await self._carry_out(connection, _create_tables(rows.check_partitions(partitions)))
+            await self._carry_out(connection, create_tables(partitions))
 
     async def load(self, ledger_id: str) -> Stored | None:
         """See `PostgresStorage.load`."""

@@ -242,14 +242,6 @@ def check_count(parameter: str, value: object) -> int:
     return value
 
 
-def check_partitions(partitions: object) -> int:
-    """`partitions`, if it is zero or more.
-
-    Raises: WrongTypeError, InvalidValueError.
-    """
-    return 0 if partitions == 0 else check_count("partitions", partitions)
-
-
 def check_schema(found: Sequence[int], known: int) -> int:
     """The version of the tables that are there; 0: there are none.
 
