@@ -78,6 +78,7 @@ class Ledger(UsageCommands, ChargeCommands, CorrectionCommands):
         methods = tuple(payment_methods)
         check_payment_methods(methods)
         opened = LedgerOpened(version=1, at=utc(at, "at"), ledger_id=ledger_id, terms=terms, payment_methods=methods)
+        note_balance(opened, 0)
         return cls(Books.opened(opened))
 
     @classmethod

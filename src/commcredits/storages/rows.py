@@ -145,7 +145,7 @@ def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
         event.hold_id if isinstance(event, FundsHeld) else None,
         subject_text(about[0]) if about else None,  # there is never more than one beside the event itself
         payload,
-        _checksum(ledger_id, own, balance, payload),
+        checksum(ledger_id, own, balance, payload),
     )
 
 
@@ -154,7 +154,7 @@ def read_event(ledger_id: str, row: EventRow) -> Event:
 
     Raises: UnreadableRecordError when the row was changed, or written by a newer version of this library.
     """
-    if _checksum(ledger_id, row.version, row.balance_after, row.payload) != row.checksum:
+    if checksum(ledger_id, row.version, row.balance_after, row.payload) != row.checksum:
         raise UnreadableRecordError(row, f"event {row.version} of {ledger_id!r} was changed after it was recorded")
     event = event_from_json(_loaded(row.payload))
     told = (type(event).__name__, event.version, event.at, event.idempotency_key)
@@ -179,15 +179,15 @@ def read_events(ledger_id: str, rows: Iterable[EventRow], *, after: int) -> list
 def state_row(ledger_id: str, state: LedgerState) -> tuple[int, str, str]:
     """The format, the text and the checksum of a snapshot."""
     text = to_text(state_to_json(state))
-    return STATE_FORMAT, text, _checksum(ledger_id, state.version, None, text)
+    return STATE_FORMAT, text, checksum(ledger_id, state.version, None, text)
 
 
-def read_state(ledger_id: str, version: int, text: str, checksum: str) -> LedgerState:
+def read_state(ledger_id: str, version: int, text: str, kept_checksum: str) -> LedgerState:
     """The state that a snapshot was made of.
 
     Raises: UnreadableRecordError.
     """
-    if _checksum(ledger_id, version, None, text) != checksum:
+    if checksum(ledger_id, version, None, text) != kept_checksum:
         raise UnreadableRecordError(text, f"the snapshot of {ledger_id!r} was changed after it was kept")
     state = state_from_json(_loaded(text))
     if (state.ledger_id, state.version) != (ledger_id, version):
@@ -260,7 +260,8 @@ def decimal(money: Money | None) -> str | None:
     return None if money is None else str(money)[:-4]  # a space and the three letters of the currency
 
 
-def _checksum(ledger_id: str, version: int, balance: str | None, payload: str) -> str:
+def checksum(ledger_id: str, version: int, balance: str | None, payload: str) -> str:
+    """A fingerprint of what a row of a ledger says."""
     words = f"{ledger_id}\n{version}\n{balance}\n{payload}"
     return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
