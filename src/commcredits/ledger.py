@@ -32,7 +32,7 @@ from commcredits.errors import (
     UnreadableRecordError,
     WrongTypeError,
 )
-from commcredits.events import Event, FundsGranted, LedgerClosed, LedgerOpened, TermsChanged
+from commcredits.events import Event, FundsGranted, LedgerClosed, LedgerOpened, TermsChanged, note_balance
 from commcredits.policy import Terms
 from commcredits.state import LedgerState
 from commcredits.times import utc
