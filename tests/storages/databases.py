@@ -63,7 +63,7 @@ class Database:
         """The rows of a statement with ? for its values."""
         if self.kind == "postgres":
             sql = sql.replace("?", "%s")
-        cursor = (connection or self.connection).execute(sql, values)
+        cursor = (connection or self.connection).execute(sql, *([values] if values else []))
         return cursor.fetchall() if cursor.description else []
 
     def pass_time(self, **length: float) -> None:
