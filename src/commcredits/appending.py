@@ -7,7 +7,6 @@ refusal, or nothing to record) is decided again on a ledger freshly loaded.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -36,7 +35,7 @@ from commcredits.storage import Head, subjects
 from commcredits.times import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from commcredits.gathering import Gate
@@ -276,8 +275,10 @@ class Appender:
         request.clear()
         for index, command in enumerate(request.commands):
             event = found[str(command.idempotency_key)]
-            with _indexed(request, index):
+            try:
                 request.answers.append(_repeated(ledger, command, event, now))
+            except CommCreditsError as refusal:
+                _collect(request, index, refusal)
 
     def _take(self, ledger_id: str) -> Ledger | None:
         """Out of the cache, so that a ledger whose append fails is thrown away."""
@@ -315,8 +316,10 @@ class _Batch:
                 at = clock()
                 known = dict(await self._storage.find(self._ledger_id, member.keys)) if member.several else {}
                 for index, command in enumerate(member.commands):
-                    with _indexed(member, index):
+                    try:
                         await self._decide_next(member, command, at, known)
+                    except CommCreditsError as error:
+                        _collect(member, index, error)
                 own = (
                     e.charge_id for e in member.recorded if isinstance(e, ChargeRequested) and e.purpose == "purchase"
                 )
@@ -399,17 +402,13 @@ def _note_refusal(member: Request, ledger: Ledger, error: InsufficientFundsError
     member.refused = Money.total([*together, error.amount], ledger.currency)
 
 
-@contextmanager
-def _indexed(member: Request, index: int) -> Iterator[None]:
-    """Of several commands, tell an error its place, and collect it if the member does."""
-    try:
-        yield
-    except CommCreditsError as error:
-        if member.several:
-            error.index = index
-        if not member.collects:
-            raise
-        member.answers.append(error)
+def _collect(member: Request, index: int, error: CommCreditsError) -> None:
+    """Of several commands, tell an error its place, and collect it if the member does; else raise it."""
+    if member.several:
+        error.index = index
+    if not member.collects:
+        raise error
+    member.answers.append(error)
 
 
 def _repeated(ledger: Ledger, command: Command, event: Event, now: datetime) -> Receipt:

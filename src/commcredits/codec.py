@@ -61,17 +61,19 @@ def event_to_text(event: Event) -> str:
 def _consumed_to_text(event: Event) -> str:
     """The usual event, spelled out, because encoding it takes longer than all the rest of recording it."""
     amount, draws, overdrawn, occurred_at, kind, description, hold_id = event._values
-    drawn = ",".join([f'[{lot_id},"{money}"]' for lot_id, money in draws])
+    at = event._at.isoformat()
+    occurred = at if occurred_at is event._at else occurred_at.isoformat()
+    drawn = ",".join([f'[{lot_id},"{money!s}"]' for lot_id, money in draws])
     return (
-        f'{{"type":"FundsConsumed","version":{event._version},"at":"{event._at.isoformat()}",'
-        f'"idempotency_key":{_quoted(event._key)},"digest":{_quoted(event.digest)},"amount":"{amount}",'
-        f'"draws":[{drawn}],"overdrawn":"{overdrawn}","occurred_at":"{occurred_at.isoformat()}",'
+        f'{{"type":"FundsConsumed","version":{event._version},"at":"{at}",'
+        f'"idempotency_key":{_quoted(event._key)},"digest":{_quoted(event.digest)},"amount":"{amount!s}",'
+        f'"draws":[{drawn}],"overdrawn":"{overdrawn!s}","occurred_at":"{occurred}",'
         f'"kind":{_quoted(kind)},"description":{_quoted(description)},"hold_id":{_quoted(hold_id)}}}'
     )
 
 
 def _quoted(text: str | None) -> str:
-    return "null" if text is None else encode_basestring_ascii(str.__str__(text))
+    return '""' if text == "" else "null" if text is None else encode_basestring_ascii(str.__str__(text))
 
 
 def event_from_json(record: Mapping[str, Any]) -> Event:

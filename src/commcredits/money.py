@@ -371,7 +371,7 @@ class Money:
         return f"Money('{_digits(self._billionths, self._currency)}', '{self._currency}')"
 
     def __str__(self) -> str:
-        return f"{_digits(self._billionths, self._currency)} {self._currency}"
+        return _text(self._billionths, self._currency)
 
     def __format__(self, format_spec: str) -> str:
         """The amount alone, without its currency, laid out by a format of Decimal: `f"{money:,.2f}"` is "1,234.50".
@@ -479,6 +479,11 @@ def _divided(numerator: int, denominator: int, rounding: str) -> int:
 
 
 @lru_cache(maxsize=256)  # an event that is stored tells the same few amounts several times
+def _text(billionths: int, currency: str) -> str:
+    """What `str` gives of an amount."""
+    return f"{_digits(billionths, currency)} {currency}"
+
+
 def _digits(billionths: int, currency: str) -> str:
     """The amount in plain decimal notation, with at least the decimals of the currency's minor unit."""
     whole, rest = divmod(abs(billionths), BILLION)

@@ -211,8 +211,13 @@ class AsyncLedgerService:
         for usage in usages:
             if not isinstance(usage, Usage):
                 raise WrongTypeError("usages", usage, "Usages")
-            arguments = attrs.asdict(usage, recurse=False)
-            commands.append(Command("consume", arguments, arguments.pop("idempotency_key")))
+            arguments = {
+                "amount": usage.amount,
+                "occurred_at": usage.occurred_at,
+                "kind": usage.kind,
+                "description": usage.description,
+            }
+            commands.append(Command("consume", arguments, usage.idempotency_key))
         request = Request(commands, several=True, collects=refused == "collect")
         await self._carry_out(ledger_id, request)
         return tuple(request.answers)

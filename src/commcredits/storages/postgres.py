@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from commcredits.codec import STATE_FORMAT
+from commcredits.codec import STATE_FORMAT, to_text
 from commcredits.errors import DuplicateKeyError, VersionConflictError
 from commcredits.storage import Stored, names_of
 from commcredits.storages import rows
@@ -77,8 +77,11 @@ def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bo
     if single:
         added = f"SELECT ledger_id, feed_number, {', '.join(f'%s::{kind}' for kind in _COLUMN_TYPES)} FROM moved"
     else:
-        arrays = ", ".join(f"%s::{kind}[]" for kind in _COLUMN_TYPES)
-        added = f"SELECT ledger_id, feed_number, added.* FROM moved CROSS JOIN unnest({arrays}) AS added"
+        kinds = ["text" if kind == "json" else kind for kind in _COLUMN_TYPES]  # or it would stay a quoted text
+        named = ", ".join(f"{name} {kind}" for name, kind in zip(rows.EVENT_COLUMNS, kinds, strict=True))
+        # One JSON for all, because to quote the payloads in an array takes longer than to insert them.
+        chosen = columns.replace("payload", "payload::json")
+        added = f"SELECT moved.ledger_id, feed_number, {chosen} FROM moved CROSS JOIN json_to_recordset(%s) AS added({named})"
     return f"""WITH moved AS ({moved} RETURNING ledger_id, feed_number){kept if keeps else ""}
         INSERT INTO commcredits_events (ledger_id, feed_number, {columns}) {added}"""
 
@@ -107,7 +110,10 @@ def _append(
     if snapshot is not None:
         values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
     added = [_event_values(ledger_id, currency, event) for event in events]
-    values += added[0] if len(added) == 1 else map(list, zip(*added, strict=True))
+    if len(added) == 1:
+        values += added[0]
+    else:
+        values.append(to_text([dict(zip(rows.EVENT_COLUMNS, row, strict=True)) for row in added]))
     sql = _append_sql(
         opens=not expected_version,
         single=len(added) == 1,

@@ -16,7 +16,7 @@ import attrs
 
 from commcredits.codec import STATE_FORMAT, event_from_json, event_to_text, state_from_json, state_to_json, to_text
 from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
-from commcredits.events import FundsHeld, balance_after
+from commcredits.events import FundsConsumed, FundsHeld, balance_after
 from commcredits.money import _of
 from commcredits.storage import Stored, subjects
 
@@ -133,20 +133,28 @@ def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
     payload = event_to_text(event)
     billionths = balance_after(event)
     balance = None if billionths is None else decimal(_of(billionths, currency))
-    own = event.version
-    about = [subject for subject in subjects(event) if subject != own]
+    hold_id, subject = _names(event)
     return (
-        own,
+        event._version,
         event.__class__.__name__,
-        event.at,
+        event._at,
         decimal(getattr(event, "amount", None)),
         balance,
-        event.idempotency_key,
-        event.hold_id if isinstance(event, FundsHeld) else None,
-        subject_text(about[0]) if about else None,  # there is never more than one beside the event itself
+        event._key,
+        hold_id,
+        subject,
         payload,
-        checksum(ledger_id, own, balance, payload),
+        checksum(ledger_id, event._version, balance, payload),
     )
+
+
+def _names(event: Event) -> tuple[str | None, str | None]:
+    """The hold's id that the event takes for ever, and what it is about beside itself, which is never more than one."""
+    if event.__class__ is FundsConsumed and event._values[6] is None:  # the usual case, of no hold
+        return None, None
+    about = [subject for subject in subjects(event) if subject != event._version]
+    hold_id = event.hold_id if isinstance(event, FundsHeld) else None
+    return hold_id, subject_text(about[0]) if about else None
 
 
 def read_event(ledger_id: str, row: EventRow) -> Event:
