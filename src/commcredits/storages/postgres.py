@@ -54,8 +54,8 @@ _FEED = f"""SELECT feed_number, ledger_id, {_READ} FROM commcredits_events
 
 
 @cache
-def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bool) -> str:
-    """The statement of an append, with no more in it than this one needs."""
+def _append_sql(*, opens: bool, single: bool, keys: int, holds: int, keeps: bool) -> str:
+    """The statement of an append, with no more in it than this one needs; of keys, none, one or more are to be free."""
     head = "version, as_of, currency, balance, available, next_due"
     values = "%s::bigint, %s::timestamptz, %s::text, %s::numeric, %s::numeric, %s::timestamptz"
     if opens:
@@ -65,9 +65,10 @@ def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bo
         moved = f"""UPDATE commcredits_ledgers
             SET ({head}, feed_number) = ROW({values}, greatest(feed_number, commcredits_transaction()))
             WHERE ledger_id = %s AND version = %s"""
-        taken = " AND NOT EXISTS (SELECT FROM commcredits_events WHERE ledger_id = %s AND {} = ANY(%s::text[]))"
-        moved += taken.format("idempotency_key") if keys else ""
-        moved += taken.format("hold_id") if holds else ""
+        for name, count in (("idempotency_key", keys), ("hold_id", holds)):
+            if count:
+                among = "= %s" if count == 1 else "= ANY(%s)"
+                moved += f" AND NOT EXISTS (SELECT FROM commcredits_events WHERE ledger_id = %s AND {name} {among})"
     kept = """, kept AS (
         INSERT INTO commcredits_snapshots (ledger_id, version, format, state, checksum)
         SELECT ledger_id, %s::bigint, %s::integer, %s::text, %s::text FROM moved
@@ -81,7 +82,8 @@ def _append_sql(*, opens: bool, single: bool, keys: bool, holds: bool, keeps: bo
         named = ", ".join(f"{name} {kind}" for name, kind in zip(rows.EVENT_COLUMNS, kinds, strict=True))
         # One JSON for all, because to quote the payloads in an array takes longer than to insert them.
         chosen = columns.replace("payload", "payload::json")
-        added = f"SELECT moved.ledger_id, feed_number, {chosen} FROM moved CROSS JOIN json_to_recordset(%s) AS added({named})"
+        added = f"""SELECT ledger_id, feed_number, {chosen}
+            FROM moved CROSS JOIN json_to_recordset(%s) AS added({named})"""
     return f"""WITH moved AS ({moved} RETURNING ledger_id, feed_number){kept if keeps else ""}
         INSERT INTO commcredits_events (ledger_id, feed_number, {columns}) {added}"""
 
@@ -106,7 +108,7 @@ def _append(
     if expected_version:
         values.append(expected_version)
         for taken in filter(None, (keys, holds)):
-            values += [ledger_id, taken]
+            values += [ledger_id, taken[0] if len(taken) == 1 else taken]
     if snapshot is not None:
         values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
     added = [_event_values(ledger_id, currency, event) for event in events]
@@ -117,8 +119,8 @@ def _append(
     sql = _append_sql(
         opens=not expected_version,
         single=len(added) == 1,
-        keys=bool(keys),
-        holds=bool(holds),
+        keys=min(len(keys), 2),
+        holds=min(len(holds), 2),
         keeps=snapshot is not None,
     )
     answer = yield Step(sql, values)
@@ -218,8 +220,10 @@ class _Transactions:
 
     def note(self) -> None:
         """Note how things are before a statement of ours: while it runs, the connection does not tell."""
-        if self._connection is not None and self._connection.info.transaction_status != TransactionStatus.ACTIVE:
-            self._before = self._connection.info.transaction_status != TransactionStatus.IDLE
+        if self._connection is not None:
+            status = self._connection.pgconn.transaction_status
+            if status != TransactionStatus.ACTIVE:
+                self._before = status != TransactionStatus.IDLE
 
     @property
     def is_under_way(self) -> bool:
