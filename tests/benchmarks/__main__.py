@@ -1,7 +1,7 @@
 """Prints how fast commcredits is beside its peers, as a table in Markdown: `python tests/benchmarks`.
 
-Needs the extra `benchmark`, a Unix, and about a minute; the more idle the machine, the narrower the ranges. No time is
-ever asserted.
+Needs the extra `benchmark`, a Unix, a PostgreSQL server such as the tests use, and a few minutes; the more idle the
+machine, the narrower the ranges. No time is ever asserted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import platform
 import sys
 from functools import partial
 from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import samples
+import stored
 from measuring import paired, process
 from peers import Balances, SnapshotBalances
+
+sys.path.append(str(Path(__file__).parents[1]))
+from postgres_server import PostgresServer  # a module of the tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,6 +147,47 @@ def service_rows() -> Iterator[Row]:
         )
 
 
+def stored_rows(server: PostgresServer) -> Iterator[Row]:
+    """Against floors of bare SQL, on the same kind of file and the same server."""
+    dsn = server.dsn()
+    for synchronous, target in (("NORMAL", "≤ 1.9"), ("FULL", "≤ 1.3")):
+        yield Row(
+            f"SQLite, WAL, `synchronous={synchronous}`: `service.consume`",
+            "the floor: one event and one head",
+            target,
+            THE_TIME,
+            partial(stored.beside_floor_on_sqlite, synchronous),
+        )
+    many = f"`consume_many` of {stored.MANY:,}"
+    yield Row(f"SQLite: {many}", "the same rows by `executemany`", "≤ 3", THE_TIME, stored.many_on_sqlite)
+    for synchronous, target in (("on", "≤ 1.3"), ("off", "≤ 1.6")):
+        yield Row(
+            f"PostgreSQL, `synchronous_commit={synchronous}`: `service.consume`",
+            "the floor: one event and one head",
+            target,
+            THE_TIME,
+            partial(stored.beside_floor_on_postgres, dsn, synchronous),
+        )
+    yield Row(f"PostgreSQL: {many}", "the same rows by `COPY`", "≤ 3", THE_TIME, partial(stored.many_on_postgres, dsn))
+    yield Row(
+        f"PostgreSQL, one hot ledger, {stored.CALLERS} callers at once",
+        "the same service without gathering",
+        "≥ 8",
+        AS_FAST,
+        partial(stored.gathering, dsn),
+    )
+    yield Row("SQLite: load after 10⁶ events", "after 10² events", "≤ 1.3", THE_TIME, stored.load_after_many)
+    yield Row(f"SQLite: append at {samples.MANY_LOTS:,} lots", "1 lot", "≤ 2", THE_TIME, stored.append_with_many_lots)
+    yield Row("SQLite: one consumption", "`eventsourcing`'s recorder", "≥ 4", AS_FAST, stored.beside_recorder_on_sqlite)
+    yield Row(
+        "PostgreSQL: one consumption",
+        "`eventsourcing`'s recorder",
+        "≥ 4",
+        AS_FAST,
+        partial(stored.beside_recorder_on_postgres, server),
+    )
+
+
 def line(row: Row, ratios: Ratios) -> str:
     """The row of the table; as measured, ratios are our time over theirs."""
     middle, low, high = ratios.median, ratios.lowest, ratios.highest
@@ -161,11 +208,12 @@ def main() -> None:
     began = monotonic()
     print("| what | against | target | median | lowest – highest | pairs |")
     print("|---|---|---|---|---|---|")
-    for row in rows():
-        print(f"{monotonic() - began:4.0f} s  {row.what} / {row.against}", file=sys.stderr)
-        print(line(row, row.measure()), flush=True)
-        gc.collect()
-    packages = ("py-moneyed", "stockholm", "eventsourcing", "attrs", "python-dateutil")
+    with PostgresServer(fsync=True) as server:
+        for row in chain(rows(), stored_rows(server)):
+            print(f"{monotonic() - began:4.0f} s  {row.what} / {row.against}", file=sys.stderr)
+            print(line(row, row.measure()), flush=True)
+            gc.collect()
+    packages = ("py-moneyed", "stockholm", "eventsourcing", "psycopg", "attrs", "python-dateutil")
     print(f"\n{platform.python_implementation()} {platform.python_version()} on {platform.system()},", end=" ")
     print(f"{platform.machine()}, {os.cpu_count()} cores;", ", ".join(f"{name} {version(name)}" for name in packages))
     print(f"{monotonic() - began:4.0f} s  done", file=sys.stderr)

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from floor_sql import PostgresFloor, SQLiteFloor
+from measuring import Ratios, paired
 from peers import Balances
-from samples import COST, OPENED_AT, PLENTY, POLICY, PaysAtOnce
+from samples import COST, FEW_EVENTS, MANY_EVENTS, MANY_LOTS, OPENED_AT, PLENTY, POLICY, PaysAtOnce
 
 from commcredits import AsyncLedgerService, Ledger, LedgerService, Outcome, Paid, Terms, Usage
+from commcredits.codec import event_to_text
 from commcredits.gathering import Member
 from commcredits.storages.postgres import AsyncPostgresStorage, PostgresStorage
 from commcredits.storages.sqlite import SQLiteStorage
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from measuring import Sample
+
+    from postgres_server import PostgresServer
 
 MANY = 1000
 CALLERS = 64
@@ -140,8 +144,6 @@ def floor(kind: type[SQLiteFloor | PostgresFloor], connection: Any) -> Sample:
 
 def usual_texts() -> tuple[str, str]:
     """What is stored for one consumption: the event, and where the ledger stands."""
-    from commcredits.codec import event_to_text
-
     ledger = Ledger.open("benchmark", Terms("USD"), at=OPENED_AT)
     ledger.add_funds(PLENTY, at=OPENED_AT)
     (event,) = ledger.consume(COST, at=OPENED_AT, idempotency_key="call-0")
@@ -312,11 +314,11 @@ def hot_ledger(kind: type[AsyncLedgerService], connect: Callable[[], psycopg.Con
 def loading(storage: Any, events: int) -> Sample:
     """Load a ledger after so many events."""
     service = service_on(storage)
-    batch = 1000
-    for first in range(0, events - 60, batch):
-        count = min(batch, events - 60 - first)
-        service.consume_many("benchmark", [Usage(COST) for _ in range(count)])
-    while service.get("benchmark").version % 100 != 50:  # both have as many events after their snapshot
+    for first in range(0, events, MANY):
+        service.consume_many("benchmark", [Usage(COST)] * min(MANY, events - first))
+    while service.get("benchmark").version % 100:
+        service.consume("benchmark", COST)
+    for _ in range(50):  # so that there are as many events after the snapshot, however many before
         service.consume("benchmark", COST)
 
     def run(times: int) -> int:
@@ -352,3 +354,80 @@ def by_recorder(**settings: str) -> Sample:
         return perf_counter_ns() - start
 
     return run
+
+
+# --- the comparisons
+
+
+def beside_floor_on_sqlite(synchronous: str) -> Ratios:
+    """One by one, against the floor on another file."""
+    with sqlite_files(synchronous) as connect:
+        ours, other = one_by_one(service_on(SQLiteStorage(connect()))), floor(SQLiteFloor, connect())
+        return paired(ours, other, same_work=True)
+
+
+def beside_floor_on_postgres(dsn: str, synchronous_commit: str) -> Ratios:
+    """One by one, against the floor on the same server."""
+    with postgres_schemas(dsn, synchronous_commit) as connect:
+        ours, other = one_by_one(service_on(PostgresStorage(connect()))), floor(PostgresFloor, connect())
+        return paired(ours, other, same_work=True)
+
+
+def many_on_sqlite() -> Ratios:
+    """A thousand in one append, against the same rows."""
+    with sqlite_files("NORMAL") as connect:
+        return paired(many_at_once(service_on(SQLiteStorage(connect()))), by_executemany(connect()), pairs=15)
+
+
+def many_on_postgres(dsn: str) -> Ratios:
+    """A thousand in one append, against the same rows."""
+    with postgres_schemas(dsn, "on") as connect:
+        return paired(many_at_once(service_on(PostgresStorage(connect()))), by_copy(connect()), pairs=15)
+
+
+def gathering(dsn: str) -> Ratios:
+    """All callers at once, against as many with no gathering."""
+    with postgres_schemas(dsn, "on") as connect:
+        ours, other = hot_ledger(AsyncLedgerService, connect, dsn), hot_ledger(WithoutGathering, connect, dsn)
+        return paired(ours, other, pairs=15)
+
+
+def load_after_many() -> Ratios:
+    """Load, after many events and after few."""
+    with sqlite_files("NORMAL") as connect:
+        many, few = loading(SQLiteStorage(connect()), MANY_EVENTS), loading(SQLiteStorage(connect()), FEW_EVENTS)
+        return paired(many, few, same_work=True)
+
+
+def append_with_many_lots() -> Ratios:
+    """Consume, with many live lots and with one."""
+    with sqlite_files("NORMAL") as connect:
+        many, one = appending(SQLiteStorage(connect()), MANY_LOTS), appending(SQLiteStorage(connect()), 1)
+        return paired(many, one, same_work=True)
+
+
+def beside_recorder_on_sqlite() -> Ratios:
+    """One by one, against that library on a file of the same durability."""
+    with sqlite_files("NORMAL") as connect, tempfile.TemporaryDirectory() as folder:
+        ours = one_by_one(service_on(SQLiteStorage(connect())))
+        recorder = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": f"{folder}/recorder.db"}
+        return paired(ours, by_recorder(**recorder), pairs=15)
+
+
+def beside_recorder_on_postgres(server: PostgresServer) -> Ratios:
+    """One by one, against that library on the same server."""
+    with postgres_schemas(server.dsn(), "on") as connect:
+        ours = one_by_one(service_on(PostgresStorage(connect())))
+        return paired(ours, by_recorder(PERSISTENCE_MODULE="eventsourcing.postgres", **recorder_on(server)), pairs=15)
+
+
+def recorder_on(server: PostgresServer) -> dict[str, str]:
+    """Where that library finds the server."""
+    told = psycopg.conninfo.conninfo_to_dict(server.dsn())
+    return {
+        "POSTGRES_DBNAME": str(told["dbname"]),
+        "POSTGRES_HOST": str(told["host"]),
+        "POSTGRES_PORT": str(told["port"]),
+        "POSTGRES_USER": str(told["user"]),
+        "POSTGRES_PASSWORD": "none is asked for",
+    }
