@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from commcredits.storage import Head
     from commcredits.storages.steps import Steps
 
+__all__ = ["AsyncPostgresStorage", "Position", "PostgresStorage"]
+
 _T = TypeVar("_T")
 
 _COLUMN_TYPES = ("bigint", "text", "timestamptz", "numeric", "numeric", "text", "text", "text", "json", "text")

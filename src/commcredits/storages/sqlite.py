@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from commcredits.storage import Head
     from commcredits.storages.steps import Steps
 
+__all__ = ["AsyncSQLiteStorage", "Position", "SQLiteStorage"]
+
 _T = TypeVar("_T")
 
 _SCHEMA_VERSION = 2
