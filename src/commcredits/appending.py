@@ -27,7 +27,7 @@ from commcredits.errors import (
     VersionConflictError,
     WrongTypeError,
 )
-from commcredits.events import ChargeRequested, Event, FundsConsumed, FundsHeld
+from commcredits.events import ChargeRequested, Event, FundsConsumed, FundsHeld, note_balance
 from commcredits.gathering import Member
 from commcredits.ledger import Ledger
 from commcredits.money import Money
@@ -347,6 +347,8 @@ class _Batch:
         self.events += events
         member.recorded += events
         receipt = Receipt.of(self._ledger, events)
+        if events:
+            note_balance(events[-1], receipt.balance._billionths)
         if key is not None:
             own = next((event for event in events if event.idempotency_key == key), None)
             if own is not None:

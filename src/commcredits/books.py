@@ -230,6 +230,8 @@ class Books:
 
     def record(self, kind: type[Event], *values: Any) -> None:
         """Make the next event of the command in progress, and apply it."""
+        if self.recorded:
+            note_balance(self.recorded[-1], self.free + self.held - self.overdraft)
         # As for Money: to fill in a draft and turn it into an event is the fastest way past its immutability.
         event: Any = Draft()
         event._version = self.version + 1
@@ -240,5 +242,4 @@ class Books:
         event.__class__ = kind
         self.key = self.request = None
         apply(self, event)
-        note_balance(event, self.free + self.held - self.overdraft)
         self.recorded += (event,)

@@ -50,7 +50,7 @@ class _Fact(metaclass=_FactType):
     _key: str | None
     _request: tuple[Any, ...] | str | None  # what the digest is made of when it is asked for, or the digest
     _values: tuple[Any, ...]  # of the fields of its own kind
-    _balance: int  # right after it, in billionths; set only on the very object that a ledger has just recorded
+    _balance: int  # right after it, in billionths; noted only when another event follows, or it is about to be stored
 
     if TYPE_CHECKING:
         fields: ClassVar[tuple[str, ...]]
@@ -149,7 +149,7 @@ class Event(_Fact):
 
 
 def balance_after(event: Event) -> int | None:
-    """The ledger's balance right after the event, in billionths; None: not known, as of an event that was read back."""
+    """The ledger's balance right after an event just recorded, in billionths; None: nobody noted it."""
     return getattr(event, "_balance", None)
 
 

@@ -105,7 +105,6 @@ def _append(
     if not events:
         yield from _refusal(ledger_id, expected_version, keys, holds)
         return
-    currency = head.balance.currency
     values: list[Any] = [expected_version + len(events), *_head_values(head), ledger_id]
     if expected_version:
         values.append(expected_version)
@@ -113,7 +112,7 @@ def _append(
             values += [ledger_id, taken[0] if len(taken) == 1 else taken]
     if snapshot is not None:
         values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
-    added = [_event_values(ledger_id, currency, event) for event in events]
+    added = [_event_values(row) for row in rows.event_rows(ledger_id, events, head)]
     if len(added) == 1:
         values += added[0]
     else:
@@ -141,8 +140,8 @@ def _head_values(head: Head) -> tuple[Any, ...]:
     )
 
 
-def _event_values(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
-    version, kind, at, *rest = rows.event_row(ledger_id, currency, event)
+def _event_values(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    version, kind, at, *rest = row
     return (version, kind, at.isoformat(), *rest)
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from commcredits.codec import STATE_FORMAT, event_from_json, event_to_text, state_from_json, state_to_json, to_text
 from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
-from commcredits.events import FundsConsumed, FundsHeld, balance_after
+from commcredits.events import FundsConsumed, FundsHeld, balance_after, note_balance
 from commcredits.money import _of
 from commcredits.storage import Stored, subjects
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from commcredits.events import Event
     from commcredits.money import Money
     from commcredits.state import LedgerState
+    from commcredits.storage import Head
 
 EVENT_COLUMNS = (
     "version",
@@ -126,6 +127,12 @@ class Position:
         if not (number.isascii() and number.isdigit() and version.isascii() and version.isdigit() and ledger_id):
             raise InvalidValueError("text", text, "no position of a feed")
         return cls(int(number), ledger_id, int(version))
+
+
+def event_rows(ledger_id: str, events: Sequence[Event], head: Head) -> list[tuple[Any, ...]]:
+    """The values of `EVENT_COLUMNS` for the events of an append."""
+    note_balance(events[-1], head.balance._billionths)
+    return [event_row(ledger_id, head.balance.currency, event) for event in events]
 
 
 def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:

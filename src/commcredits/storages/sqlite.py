@@ -129,15 +129,15 @@ def _create_tables() -> Steps[None]:
 def _append(
     ledger_id: str, events: Sequence[Event], expected_version: int, head: Head, snapshot: LedgerState | None
 ) -> Steps[None]:
-    currency = head.balance.currency
     values = (expected_version + len(events), *_head_values(head), ledger_id)
     moved = yield Step(_MOVE, (*values, expected_version)) if expected_version else Step(_OPEN, values)
     if moved.changed != 1:
         raise _RefusedError
-    if len(events) == 1:
-        yield Step(_ADD, (ledger_id, *_event_values(ledger_id, currency, events[0])))
+    added = [_event_values(ledger_id, row) for row in rows.event_rows(ledger_id, events, head)] if events else []
+    if len(added) == 1:
+        yield Step(_ADD, added[0])
     else:
-        yield Step(_ADD, [(ledger_id, *_event_values(ledger_id, currency, event)) for event in events], many=True)
+        yield Step(_ADD, added, many=True)
     if snapshot is not None:
         yield Step(_KEEP, (ledger_id, snapshot.version, *rows.state_row(ledger_id, snapshot)))
 
@@ -152,9 +152,9 @@ def _head_values(head: Head) -> tuple[Any, ...]:
     )
 
 
-def _event_values(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
-    version, kind, at, *rest = rows.event_row(ledger_id, currency, event)
-    return (version, kind, rows.stored_time(at), *rest)
+def _event_values(ledger_id: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    version, kind, at, *rest = row
+    return (ledger_id, version, kind, rows.stored_time(at), *rest)
 
 
 def _refusal(ledger_id: str, expected_version: int, keys: Iterable[str], holds: Iterable[str]) -> Steps[None]:
