@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from commcredits import events as e
-from commcredits.books import Books
 from commcredits.changes import apply
-from commcredits.errors import InvalidValueError, UnreadableRecordError
+from commcredits.errors import InvalidValueError
+from commcredits.ledger import books_of, in_order
 from commcredits.money import Money, _of
 from commcredits.schedule import advanced
 from commcredits.times import utc, zone
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime, tzinfo
 
+    from commcredits.books import Books
     from commcredits.events import Event
     from commcredits.payment import Charge
 
@@ -103,18 +104,15 @@ class Statement:
 
         With `now`, what fell due until then counts even where no command has recorded it yet.
 
-        Raises: InvalidValueError when `end` is not after `start`, a time is naive or there is no such time zone;
-            UnreadableRecordError when the history does not begin with LedgerOpened.
+        Raises: WrongTypeError; InvalidValueError when `end` is not after `start`, a time is naive or there is no such
+            time zone; UnreadableRecordError when the history does not begin with LedgerOpened, or a version is missing.
         """
         start, end = utc(start, "start"), utc(end, "end")
         if end <= start:
             raise InvalidValueError("end", end, f"not after the start, {start.isoformat()}")
         zone(time_zone)
-        history = iter(events)
-        opened = next(history, None)
-        if not isinstance(opened, e.LedgerOpened):
-            raise UnreadableRecordError(opened, "a history begins with LedgerOpened")
-        books = Books.opened(opened)
+        history = in_order(events)
+        books = books_of(next(history, None))
         opening: Money | None = None
         movements: list[Movement] = []
         touched: dict[str, Charge] = {}
