@@ -195,7 +195,8 @@ def _unrepaid(books: Books, lowered: int) -> tuple[Draw, ...]:
 def _bought_lot(books: Books, lot_id: int, earlier: Iterable[Event]) -> LotAccount:
     if not isinstance(lot_id, int) or isinstance(lot_id, bool):
         raise WrongTypeError("lot_id", lot_id, "the version of the event that made the lot")
-    lot = books.lots.get(lot_id) or _rebuilt(lot_id, earlier)
+    events = check_events(earlier)
+    lot = books.lots.get(lot_id) or _rebuilt(lot_id, events)
     if lot is None:
         raise UnknownLotError(books.ledger_id, lot_id)
     if not lot.purchased:
@@ -206,7 +207,7 @@ def _bought_lot(books: Books, lot_id: int, earlier: Iterable[Event]) -> LotAccou
 def _rebuilt(lot_id: int, events: Iterable[Event]) -> LotAccount | None:
     """As much of a lot whose time is over as corrections ask about, from its events."""
     lot = None
-    for event in check_events(events):
+    for event in events:
         if getattr(event, "lot_id", None) != lot_id:
             continue
         if isinstance(event, FundsAdded | FundsGranted):
