@@ -220,16 +220,13 @@ class Ledger(UsageCommands, ChargeCommands, CorrectionCommands):
 
 
 def in_order(events: Iterable[Event], *, after_version: int = 0) -> Iterator[Event]:
-    """The events, each checked to be the one that comes next when it is asked for.
+    """The events, each checked when it is asked for to be the one that comes next.
 
     Raises: WrongTypeError; UnreadableRecordError for what is no event, or another version than the next.
     """
     if not isinstance(events, Iterable):
         raise WrongTypeError("events", events, "an iterable of events")
-    return _in_order(events, after_version)
-
-
-def _in_order(events: Iterable[Event], version: int) -> Iterator[Event]:
+    version = after_version
     for event in events:
         if not isinstance(event, Event):
             raise UnreadableRecordError(event, "no event")
