@@ -56,8 +56,8 @@ class CorrectionCommands(Commands):
         to an expired lot lapses while its grace runs, else expires at once. `earlier` are the later events of that
         usage; a ledger itself remembers reversals for 400 days.
 
-        Raises: ReversalExceedsUsageError; InvalidValueError for an amount not above zero; CurrencyMismatchError,
-            WrongTypeError, TimeRunsBackError. The ledger is as it was.
+        Raises: ReversalExceedsUsageError; InvalidValueError for an amount not above zero, or usage that cannot be of
+            this ledger; CurrencyMismatchError, WrongTypeError, TimeRunsBackError. The ledger is as it was.
         """
         if not isinstance(consumption, FundsConsumed):
             raise WrongTypeError("consumption", consumption, "a FundsConsumed event")
@@ -76,7 +76,7 @@ class CorrectionCommands(Commands):
             asked = consumption.amount if amount is None else amount
             raise ReversalExceedsUsageError(books.ledger_id, consumption.version, asked, _of(left, self.currency))
         overdrawn, draws = _parts(consumption, undone, need)
-        if overdrawn > books.overdrawn or need - overdrawn > books.drawn:
+        if not _can_be_undone(books, overdrawn, draws):
             raise InvalidValueError("consumption", consumption.version, "no usage of this ledger")
         money = [_of(billionths, self.currency) for billionths in (need, overdrawn)]
         unrepaid = _unrepaid(books, overdrawn)
@@ -178,6 +178,15 @@ def _parts(consumption: FundsConsumed, undone: int, need: int) -> tuple[int, tup
         if part:
             draws.append(Draw(lot_id, _of(part, money.currency)))
     return overdrawn, tuple(draws)
+
+
+def _can_be_undone(books: Books, overdrawn: int, draws: tuple[Draw, ...]) -> bool:
+    """Whether these can be parts of a usage of this ledger, as far as its totals and the lots it keeps tell."""
+    drawn: dict[int, int] = {}
+    for lot_id, money in draws:
+        drawn[lot_id] = drawn.get(lot_id, 0) + money._billionths
+    given = all(amount <= books.lots[lot_id].drawn for lot_id, amount in drawn.items() if lot_id in books.lots)
+    return given and sum(drawn.values()) <= books.drawn and overdrawn <= books.overdrawn
 
 
 def _unrepaid(books: Books, lowered: int) -> tuple[Draw, ...]:
