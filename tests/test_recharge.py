@@ -787,6 +787,13 @@ def test_a_limit_that_comes_to_outlast_the_one_told_of_is_due() -> None:
     assert (told.limit, told.until) == (per_month, datetime(2024, 3, 1, tzinfo=UTC))
 
 
+def test_a_limit_not_yet_told_of_is_due_in_what_is_seen_of_a_later_day() -> None:
+    desk = limited_desk(RechargeLimit(amount=usd(10), per="day"))
+    tomorrow = datetime(2024, 3, 2, tzinfo=UTC)
+    assert desk.ledger.next_due == tomorrow
+    assert desk.ledger.state().at(tomorrow + HOUR).next_due == tomorrow + HOUR
+
+
 def test_a_method_backing_off_for_long_is_due_at_its_retry_whatever_the_limits() -> None:
     """No window is looked at until then: of this wait every single day would take a minute."""
     limits = [RechargeLimit(count=1, per="day"), RechargeLimit(count=1, per="month")]

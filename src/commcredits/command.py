@@ -163,7 +163,7 @@ def request_if_due(books: Books, decision: RechargeDecision, refused: Money | No
         request_charge(books, decision.amount, decision.payment_method, "recharge", decision.attempt, "", refused)
     elif decision.reason == "suspended" and books.suspended is None:
         books.record(AutoRechargeSuspended, decision.why)
-    elif decision.limit is not None and (decision.limit, decision.until) not in books.limits_reached:
+    elif recharge.is_limit_to_tell(books, decision):
         books.record(RechargeLimitReached, decision.limit, decision.amount, decision.until)
 
 

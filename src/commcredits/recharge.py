@@ -100,13 +100,18 @@ def decide(books: Books, at: datetime, *, refused: int = 0, ignoring: Charge | N
 def next_change(books: Books) -> datetime | None:
     """When, with time alone, a charge will be requested or a limit told of that is not told of yet; None: never."""
     at = books.as_of
-    decision = decide(books, at)
-    while not decision.due and decision.until is not None:
-        at = min([decision.until, *_window_ends(books, at)]) if decision.limit else decision.until
+    while True:
         decision = decide(books, at)
-        if decision.limit is not None and (decision.limit, decision.until) not in books.limits_reached:
+        if decision.due or is_limit_to_tell(books, decision):
             return at
-    return at if decision.due else None
+        if decision.until is None:
+            return None
+        at = min([decision.until, *_window_ends(books, at)]) if decision.limit else decision.until
+
+
+def is_limit_to_tell(books: Books, decision: RechargeDecision) -> bool:
+    """Whether a limit is reached of which nobody was told in this window."""
+    return decision.limit is not None and (decision.limit, decision.until) not in books.limits_reached
 
 
 def _window_ends(books: Books, at: datetime) -> list[datetime]:
