@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "storages",
     ),
     ("telephony.calls", "telephony.pstn", "telephony"),
+    ("testing.faults", "testing"),
 )
 
 # The core: these floors, and the rooms that are as pure as they are.
