@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import pytest
-from databases import T0, Card, Database, sqlite_database, usd
+from databases import T0, AsyncCard, Database, sqlite_database, usd
 
-from commcredits import AsyncLedgerService, Head, Ledger, Outcome, Paid, RechargePolicy, Terms, VersionConflictError
+from commcredits import AsyncLedgerService, Head, Ledger, RechargePolicy, Terms, VersionConflictError
 from commcredits.storages.sqlite import AsyncSQLiteStorage, SQLiteStorage
 
 OLD = Path(__file__).parents[1] / "data" / "sqlite_v1.sql"
@@ -94,6 +96,85 @@ def test_a_database_that_is_locked_says_so_itself(tmp_path: Path) -> None:
         impatient.close()
 
 
+def test_a_transaction_of_the_callers_that_read_first_and_cannot_write_is_left_to_the_caller(
+    database: Database,
+) -> None:
+    service = database.opened()
+    database.execute("BEGIN")  # deferred: what it reads first fixes what it sees
+    assert service.get("acme").balance == usd(100)
+    other = database.service(database.storage_on(database.connect()))
+    other.consume("acme", usd(1))
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        service.consume("acme", usd(2), idempotency_key="k")
+    assert database.connection.in_transaction
+    assert service.get("acme").balance == usd(100)
+    database.execute("ROLLBACK")
+    assert service.consume("acme", usd(2), idempotency_key="k").balance == usd(97)
+
+
+class InterruptedConnection(sqlite3.Connection):
+    """Is interrupted when a statement is done, as is one that waited for a lock."""
+
+    at = "nothing"
+
+    def cursor(self, *arguments: Any) -> Any:  # type: ignore[override]
+        return super().cursor(*arguments or (InterruptedCursor,))
+
+
+class InterruptedCursor(sqlite3.Cursor):
+    connection: InterruptedConnection
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        super().execute(sql, *values)
+        if sql.startswith(self.connection.at):
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize("at", ["BEGIN IMMEDIATE", "SAVEPOINT", "UPDATE", "RELEASE", "COMMIT"])
+def test_an_interrupt_leaves_no_transaction_open_but_the_callers(database: Database, at: str, begin: str) -> None:
+    database.opened()
+    name = database.execute("PRAGMA database_list")[0][2]
+    connection = sqlite3.connect(name, isolation_level=None, factory=InterruptedConnection)
+    service = database.service(database.storage_on(connection))
+    connection.execute(begin)
+    connection.at = at
+    is_reached = at == "UPDATE" or (at in ("SAVEPOINT", "RELEASE")) == bool(begin)
+    with pytest.raises(KeyboardInterrupt) if is_reached else nullcontext():
+        service.consume("acme", usd(1), idempotency_key="k")
+    connection.at = "nothing"
+    assert connection.in_transaction == bool(begin)
+    if begin:
+        connection.rollback()
+    was_stored = not begin and (at == "COMMIT" or not is_reached)
+    assert service.consume("acme", usd(1), idempotency_key="k").replayed == was_stored
+    assert database.service().get("acme").balance == usd(99)
+    connection.close()
+
+
+# Since Python 3.12 the driver has modes without and with autocommit, beside the one of old.
+MODES: list[dict[str, Any]] = [{}, {"isolation_level": None}]
+MODES += [{"autocommit": False}, {"autocommit": True}] if sys.version_info >= (3, 12) else []
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_only_a_connection_without_autocommit_leaves_the_commit_to_the_caller(
+    database: Database, mode: dict[str, Any]
+) -> None:
+    service = database.opened()
+    connection = sqlite3.connect(database.execute("PRAGMA database_list")[0][2], **mode)
+    storage = database.storage_on(connection)
+    commits_itself = mode.get("autocommit", True)
+    assert storage.in_caller_transaction is not commits_itself
+    receipt = database.service(storage).consume("acme", usd(95))
+    assert (len(database.card.charged), len(receipt.pending_charges)) == ((1, 0) if commits_itself else (0, 1))
+    assert service.get("acme").balance == usd(55 if commits_itself else 100)
+    connection.commit()
+    assert service.get("acme").balance == usd(55 if commits_itself else 5)
+    connection.close()
+
+
 def test_threads_share_one_connection(database: Database) -> None:
     service = database.opened(funds=1000)
     seen: list[bool] = []
@@ -113,12 +194,6 @@ def test_threads_share_one_connection(database: Database) -> None:
 
 
 # For coroutines
-
-
-class AsyncCard(Card):
-    async def charge(self, charge: Any) -> Outcome:  # type: ignore[override]
-        self.charged.append(charge.charge_id)
-        return Paid()
 
 
 async def opened(connection: aiosqlite.Connection, card: AsyncCard) -> AsyncLedgerService:

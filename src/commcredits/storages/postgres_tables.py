@@ -78,7 +78,10 @@ def create_tables(partitions: int) -> Steps[None]:
     if partitions != 0:
         rows.check_count("partitions", partitions)
     yield Step("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
+    # Looked for first, because IF NOT EXISTS asks for the right to create even where nothing is created.
+    found = yield Step("SELECT 1 FROM pg_tables WHERE schemaname = current_schema AND tablename = 'commcredits_schema'")
+    if not found.rows:
+        yield Step("CREATE TABLE commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
     found = yield Step("SELECT version, feed_offset FROM commcredits_schema")
     version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
     if version == 0:
@@ -89,6 +92,8 @@ def create_tables(partitions: int) -> Steps[None]:
         for statement in _UPGRADES[older]:
             yield Step(statement)
     offset = yield from _feed_offset(max((row[1] for row in found.rows), default=0))
+    if (_SCHEMA_VERSION, offset) in found.rows:
+        return
     for statement in _FUNCTIONS:
         yield Step(statement.format(offset=offset))
     yield Step("DELETE FROM commcredits_schema")
