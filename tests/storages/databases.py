@@ -88,9 +88,11 @@ def sqlite_database(folder: Path) -> Iterator[Database]:
         connection.execute("PRAGMA journal_mode=WAL")
         return connection
 
-    yield Database("sqlite", connect)
-    for connection in opened:
-        connection.close()
+    try:
+        yield Database("sqlite", connect)
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 @contextmanager
@@ -101,6 +103,8 @@ def postgres_database(dsn: str) -> Iterator[Database]:
         opened.append(psycopg.connect(dsn, autocommit=True))
         return opened[-1]
 
-    yield Database("postgres", connect)
-    for connection in opened:
-        connection.close()
+    try:
+        yield Database("postgres", connect)
+    finally:
+        for connection in opened:
+            connection.close()
