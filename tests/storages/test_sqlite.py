@@ -15,7 +15,7 @@ import aiosqlite
 import pytest
 from databases import T0, AsyncCard, Database, sqlite_database, usd
 
-from commcredits import AsyncLedgerService, Head, Ledger, RechargePolicy, Terms, VersionConflictError
+from commcredits import AsyncLedgerService, DuplicateKeyError, Head, Ledger, RechargePolicy, Terms, VersionConflictError
 from commcredits.storages.sqlite import AsyncSQLiteStorage, SQLiteStorage
 
 OLD = Path(__file__).parents[1] / "data" / "sqlite_v1.sql"
@@ -263,5 +263,83 @@ def test_a_caller_that_is_cancelled_leaves_no_transaction_open(tmp_path: Path) -
                     )
             await service.consume("acme", usd(1))
             assert not connection.in_transaction
+
+    asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize("isolation_level", [None, ""])
+def test_coroutines_are_told_what_refused_them_and_go_on_in_the_callers_transaction(
+    tmp_path: Path, isolation_level: Any
+) -> None:
+    async def refused() -> None:
+        name = tmp_path / "ledgers.db"
+        async with aiosqlite.connect(name, isolation_level=isolation_level) as connection:
+            service = await opened(connection, AsyncCard())
+            storage = AsyncSQLiteStorage(connection)
+            await service.consume("acme", usd(1), idempotency_key="k")
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            held = ledger.hold("h", usd(1), at=T0, expires_at=T0.replace(hour=1), idempotency_key="k")
+            for taken, begin in ((4, ""), (5, "BEGIN")):
+                await connection.execute(begin)
+                for version, error in ((9, VersionConflictError), (taken, DuplicateKeyError)):
+                    with pytest.raises(error):
+                        await storage.append(
+                            "acme", held, expected_version=version, head=Head.of(ledger), state=ledger.state
+                        )
+                assert connection.in_transaction == bool(begin)
+                assert (await service.consume("acme", usd(1), idempotency_key="k")).replayed
+                await service.consume("acme", usd(1))
+                await connection.commit()
+            assert (await service.get("acme")).balance == usd(97)
+            assert [event.version for _, event in await storage.feed(None, 99)] == list(range(1, 7))
+            assert await storage.due(T0, limit=9) == []
+
+    asyncio.run(refused())
+
+
+def test_a_caller_that_is_cancelled_and_rolls_back_at_once_leaves_nothing(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:
+            service = await opened(connection, AsyncCard())
+            storage = AsyncSQLiteStorage(connection)
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            events = ledger.consume(usd(1), at=T0)
+            for steps in range(20):
+                await connection.execute("BEGIN")
+                appending = asyncio.ensure_future(
+                    storage.append("acme", events, expected_version=3, head=Head.of(ledger), state=ledger.state)
+                )
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                appending.cancel()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                    appending.cancel()  # again, while it waits for what is under way
+                await asyncio.gather(appending, return_exceptions=True)
+                await connection.rollback()
+                assert len([event async for event in storage.history("acme")]) == 3
+                assert not connection.in_transaction
+            await storage.append("acme", events, expected_version=3, head=Head.of(ledger), state=ledger.state)
+
+    asyncio.run(cancelled())
+
+
+def test_an_append_that_fails_after_its_caller_was_cancelled_fails_in_silence(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:
+            service = await opened(connection, AsyncCard())
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            events = ledger.consume(usd(1), at=T0)
+            appending = asyncio.ensure_future(
+                AsyncSQLiteStorage(connection).append(
+                    "acme", events, expected_version=9, head=Head.of(ledger), state=ledger.state
+                )
+            )
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            appending.cancel()
+            [answer] = await asyncio.gather(appending, return_exceptions=True)
+            assert isinstance(answer, asyncio.CancelledError)
+            assert (await service.consume("acme", usd(1))).balance == usd(99)
 
     asyncio.run(cancelled())
