@@ -1,0 +1,206 @@
+"""Eight processes write at once while somebody follows the feed, and the server goes down in the middle.
+
+Sums are exact, nothing is lost, nothing is there twice, nobody waits for ever, and whoever follows the feed sees every
+event once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+import psycopg
+import pytest
+import writer
+from bank_on_file import BankOnFile
+from writer import POLICY, TERMS, Job, costs, keys, loaded, storage_at
+
+from commcredits import Event, FundsAdded, FundsConsumed, Ledger, LedgerService, Money
+from commcredits.service import utc_now
+from postgres_server import PostgresServer
+
+EXPECTED_FAILURES = {"VersionConflictError"}  # a writer found others too quick twenty times in a row, and asked again
+LATER = timedelta(minutes=10)  # by then, what nobody knows of is due again
+
+
+class Follower:
+    """Reads on in the feed from where it was, some events at a time."""
+
+    def __init__(self, storage: Any) -> None:
+        self.storage = storage
+        self.position: Any = None
+        self.seen: dict[str, list[Event]] = {}
+        self.random = Random(0)  # noqa: S311  # only to read pages of all sizes
+
+    def read(self) -> bool:
+        """Whether there was anything to read."""
+        try:
+            page = self.storage.feed(self.position, self.random.choice((1, 10, 200)))
+        except psycopg.OperationalError:  # the server is down
+            return False
+        for position, event in page:
+            assert self.position is None or position > self.position
+            self.position = position
+            self.seen.setdefault(position.ledger_id, []).append(event)
+        return bool(page)
+
+    def judge(self, ledger_ids: list[str]) -> None:
+        while self.read():
+            pass
+        assert self.seen == {ledger_id: list(self.storage.history(ledger_id)) for ledger_id in ledger_ids}
+
+
+class Crowd:
+    """Writers at work, each a process."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.bank = BankOnFile(Path(jobs[0].bank))
+        self.acknowledged: dict[str, set[int]] = {job.name: set() for job in jobs}
+        self.failures: Counter[str] = Counter()
+        self.unfinished_at_half: list[str] = []
+        self.ledgers = list(dict.fromkeys(ledger_id for job in jobs for ledger_id in (*job.ledgers, job.name)))
+
+    def open(self, storage: Any) -> None:
+        storage.create_tables()
+        service = LedgerService(storage, self.bank)
+        for ledger_id in self.ledgers:
+            service.open(ledger_id, TERMS)
+            service.configure_auto_recharge(ledger_id, POLICY)
+
+    def work(self, follower: Follower, at_half: Callable[[], None]) -> None:
+        """Let all work to their end, and something happen when half is done."""
+        half = sum(job.end or 0 for job in self.jobs) // 2
+        with ExitStack() as stack, selectors.DefaultSelector() as selector:
+            for job in self.jobs:
+                command = [sys.executable, "-W", "error", writer.__file__, json.dumps(attrs.asdict(job))]
+                process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+                selector.register(process.stdout, selectors.EVENT_READ, (job, process))  # type: ignore[arg-type]
+            while selector.get_map():
+                for key, _ in selector.select(timeout=0 if follower.read() else 0.05):
+                    job, process = key.data
+                    line = process.stdout.readline()
+                    if not line:
+                        selector.unregister(process.stdout)
+                        assert process.wait() == 0
+                    elif line.startswith(b"{"):
+                        self.failures.update(json.loads(line))
+                    else:
+                        self.acknowledged[job.name].add(int(line))
+                if half and sum(map(len, self.acknowledged.values())) >= half:
+                    half = 0
+                    self.unfinished_at_half = [
+                        j.name for j in self.jobs if len(self.acknowledged[j.name]) < (j.end or 0)
+                    ]
+                    at_half()
+
+    def judge(self, storage: Any) -> None:
+        service = LedgerService(storage, self.bank, clock=lambda: utc_now() + LATER)
+        while answers := service.settle_due():
+            assert not [answer for answer in answers.values() if isinstance(answer, Exception)]
+        assert self.acknowledged == {job.name: set(range(job.end or 0)) for job in self.jobs}
+        events = {ledger_id: list(storage.history(ledger_id)) for ledger_id in self.ledgers}
+        flat = [event for history in events.values() for event in history]
+        usages = {event.idempotency_key: event.amount for event in flat if isinstance(event, FundsConsumed)}
+        wanted = {
+            key: cost
+            for job in self.jobs
+            for number in range(job.end or 0)
+            for key, cost in zip(keys(job.name, number), costs(number), strict=False)
+        }
+        assert usages == wanted
+        assert max(Counter(event.idempotency_key for event in flat if event.idempotency_key).values()) == 1
+        added = [event for event in flat if isinstance(event, FundsAdded)]
+        assert Counter(event.charge_id for event in added) == Counter(self.bank.taken.keys())
+        assert {event.charge_id: event.amount for event in added} == self.bank.taken
+        for ledger_id, history in events.items():
+            ledger = Ledger.replay(history)
+            ledger.check()
+            assert ledger.pending_charges == ()
+            assert ledger.state() == loaded(storage, ledger_id).state()
+        left = Money.total([loaded(storage, ledger_id).balance for ledger_id in self.ledgers], "USD")
+        assert left == Money.total(self.bank.taken.values(), "USD") - Money.total(wanted.values(), "USD")
+
+
+def jobs(address: str, folder: Path, *, writers: int, ledgers: int, each: int, in_transactions: bool) -> list[Job]:
+    names = [f"ledger {number}" for number in range(ledgers)]
+    bank = str(folder / "bank.db")
+    return [
+        Job(f"writer {number}", address, bank, names, end=each, in_transactions=in_transactions)
+        for number in range(writers)
+    ]
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """A server that may go down without harm to other tests.
+
+    It does not wait for the disk, and need not: what it gave to the machine's cache outlives it, if not the machine.
+    """
+    with PostgresServer() as server:
+        yield server
+
+
+def prove(address: str, folder: Path, at_half: Callable[[], None] = nothing, **sizes: Any) -> Crowd:
+    crowd = Crowd(jobs(address, folder, **sizes))
+    with storage_at(address) as storage:
+        crowd.open(storage)
+        follower = Follower(storage)
+        crowd.work(follower, at_half)
+    with storage_at(address) as storage:
+        crowd.judge(storage)
+        follower.storage = storage
+        follower.judge(crowd.ledgers)
+    crowd.bank.close()
+    return crowd
+
+
+def prove_with_restart(server: PostgresServer, folder: Path, **sizes: Any) -> None:
+    crowd = prove(server.dsn(), folder, lambda: server.restart("immediate"), in_transactions=True, **sizes)
+    failures = Counter(crowd.failures)
+    for name in EXPECTED_FAILURES:
+        del failures[name]
+    # Their connections broke; and whatever else a database may say of itself, it was not that they waited in a circle.
+    assert crowd.unfinished_at_half
+    assert sum(failures.values()) >= len(crowd.unfinished_at_half)
+    assert not re.search("Deadlock|NotNull|Unique|Serialization", " ".join(failures))
+    assert "deadlock" not in (server.folder / "log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("ledgers", [1, 5])
+def test_many_writers_and_a_follower_outlive_a_server_that_crashes(
+    own_server: PostgresServer, tmp_path: Path, ledgers: int
+) -> None:
+    prove_with_restart(own_server, tmp_path, writers=3, ledgers=ledgers, each=18)
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize("ledgers", [1, 50])
+def test_so_it_is_with_eight_of_them(own_server: PostgresServer, tmp_path: Path, ledgers: int) -> None:
+    prove_with_restart(own_server, tmp_path, writers=8, ledgers=ledgers, each=150)
+
+
+def test_writers_who_share_a_file_lose_nothing(tmp_path: Path) -> None:
+    crowd = prove(str(tmp_path / "ledgers.db"), tmp_path, writers=3, ledgers=2, each=18, in_transactions=True)
+    assert crowd.failures.keys() <= EXPECTED_FAILURES
+
+
+@pytest.mark.fire
+def test_so_it_is_with_eight_who_share_a_file(tmp_path: Path) -> None:
+    crowd = prove(str(tmp_path / "ledgers.db"), tmp_path, writers=8, ledgers=3, each=60, in_transactions=True)
+    assert crowd.failures.keys() <= EXPECTED_FAILURES
