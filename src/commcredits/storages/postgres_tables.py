@@ -31,7 +31,8 @@ _TABLES = (
         next_due timestamptz,
         feed_number bigint NOT NULL
     ) {partitioned}""",
-    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due, ledger_id) WHERE next_due IS NOT NULL",
+    # ASC goes without saying but in YugabyteDB, where the first column of an index is hashed unless it is said.
+    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due ASC, ledger_id) WHERE next_due IS NOT NULL",
     # The payload is json, not jsonb, so that its text stays as it was written: the checksum is over it.
     """CREATE TABLE commcredits_events (
         ledger_id text COLLATE "C" NOT NULL,
@@ -51,7 +52,7 @@ _TABLES = (
         WHERE idempotency_key IS NOT NULL""",
     "CREATE UNIQUE INDEX commcredits_hold ON commcredits_events (ledger_id, hold_id) WHERE hold_id IS NOT NULL",
     "CREATE INDEX commcredits_subject ON commcredits_events (ledger_id, subject, version) WHERE subject IS NOT NULL",
-    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number, ledger_id, version)",
+    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number ASC, ledger_id, version)",
     """CREATE TABLE commcredits_snapshots (
         ledger_id text COLLATE "C" PRIMARY KEY,
         version bigint NOT NULL,
