@@ -418,8 +418,8 @@ class AsyncSQLiteStorage:
             return await self._carry_out(steps)
 
     async def _write(self, steps: Steps[_T]) -> _T:
-        # In a task of its own, because a caller cancelled in the middle would leave the transaction open. Waited for even
-        # then, because one that ended its own transaction at once would leave the rest to one of nobody's.
+        # In a task of its own, because a caller cancelled in the middle would leave the transaction open. It is waited
+        # for even then, because one who ended its own transaction at once would leave the rest to one of nobody's.
         writing = asyncio.ensure_future(self._write_alone(steps))
         try:
             return await asyncio.shield(writing)
