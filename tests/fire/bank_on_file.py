@@ -27,14 +27,16 @@ class BankOnFile:
 
     def charge(self, charge: Charge) -> Outcome:
         self._die_if("before")
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("INSERT INTO asked VALUES (?)", [charge.charge_id])
-        self._connection.execute(
-            "INSERT INTO taken VALUES (?, ?) ON CONFLICT DO NOTHING", [charge.charge_id, str(charge.amount)]
-        )
-        self._connection.execute("COMMIT")
+        self.take(charge.charge_id, charge.amount)
         self._die_if("after")
         return Paid(f"receipt of {charge.charge_id}")
+
+    def take(self, key: str, amount: Money) -> None:
+        """Take the money, unless it was taken under this key."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("INSERT INTO asked VALUES (?)", [key])
+        self._connection.execute("INSERT INTO taken VALUES (?, ?) ON CONFLICT DO NOTHING", [key, str(amount)])
+        self._connection.execute("COMMIT")
 
     def _die_if(self, when: str) -> None:
         if self._dies == when:

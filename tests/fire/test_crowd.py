@@ -24,10 +24,11 @@ import psycopg
 import pytest
 import writer
 from bank_on_file import BankOnFile
-from writer import POLICY, TERMS, Job, costs, keys, loaded, storage_at
+from writer import POLICY, TERMS, Job, Writer, costs, keys, loaded, storage_at
 
 from commcredits import Event, FundsAdded, FundsConsumed, Ledger, LedgerService, Money
 from commcredits.service import utc_now
+from commcredits.storages.postgres import PostgresStorage
 from postgres_server import PostgresServer
 
 EXPECTED_FAILURES = {"VersionConflictError"}  # a writer found others too quick twenty times in a row, and asked again
@@ -144,6 +145,64 @@ def jobs(address: str, folder: Path, *, writers: int, ledgers: int, each: int, i
 
 def nothing() -> None:
     pass
+
+
+# Faults of ours, planted
+
+
+def use_twice(crowd: Crowd, storage: Any) -> None:
+    """Usage is recorded under another key."""
+    LedgerService(storage, crowd.bank).consume("ledger 0", costs(0)[0], idempotency_key="again")
+
+
+def miscount(crowd: Crowd, storage: Any) -> None:
+    """A writer did not come to its end."""
+    crowd.acknowledged["writer 0"].remove(5)
+
+
+def take_without_giving(crowd: Crowd, storage: Any) -> None:
+    """The bank took money that no ledger was given."""
+    crowd.bank.take("ledger 0:0", Money(50, "USD"))
+
+
+@pytest.mark.parametrize("planted", [use_twice, miscount, take_without_giving], ids=lambda planted: planted.__name__)
+def test_the_verdict_on_a_crowd_sees(planted: Callable[[Crowd, Any], None], tmp_path: Path) -> None:
+    address = str(tmp_path / "ledgers.db")
+    crowd = Crowd(jobs(address, tmp_path, writers=1, ledgers=1, each=18, in_transactions=True))
+    with storage_at(address) as storage:
+        crowd.open(storage)
+        one = Writer(crowd.jobs[0], storage)
+        one.write()
+        one.bank.close()
+        crowd.acknowledged["writer 0"] |= one.done
+        crowd.judge(storage)
+        planted(crowd, storage)
+        with pytest.raises(AssertionError):
+            crowd.judge(storage)
+    crowd.bank.close()
+
+
+def test_a_follower_sees_that_a_feed_skips_what_is_committed_late(postgres_dsn: str, tmp_path: Path) -> None:
+    with storage_at(postgres_dsn) as storage, psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        crowd = Crowd(jobs(postgres_dsn, tmp_path, writers=1, ledgers=1, each=0, in_transactions=False))
+        crowd.open(storage)
+        # A feed that does not wait for transactions under way.
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION commcredits_horizon() RETURNS bigint LANGUAGE sql STABLE"
+            " AS 'SELECT 9223372036854775807'"
+        )
+        follower = Follower(storage)
+        with connection.transaction():
+            LedgerService(PostgresStorage(connection), crowd.bank).consume("ledger 0", costs(0)[0])
+            LedgerService(storage, crowd.bank).consume("writer 0", costs(0)[0])
+            while follower.read():
+                pass
+        with pytest.raises(AssertionError):
+            follower.judge(crowd.ledgers)
+        crowd.bank.close()
+
+
+# Crowds
 
 
 @pytest.fixture

@@ -18,22 +18,13 @@ import writer
 from bank_on_file import BankOnFile
 from writer import POLICY, T0, TERMS, Job, carry_out, costs, keys, loaded, storage_at
 
-from commcredits import Charge, Event, FundsAdded, FundsConsumed, Ledger, LedgerService, Money
+from commcredits import Event, FundsAdded, FundsConsumed, Ledger, LedgerService, Money
 
 SHORT = 4
 LONG = 100
 MINUTES = 10  # between a death and the next life: what nobody knows of is then due again
 LEDGERS = ("acme", "globex")
 DATABASES = ("sqlite", "postgres")
-A_CHARGE = Charge(
-    charge_id="",
-    ledger_id="acme",
-    amount=Money(50, "USD"),
-    payment_method="default",
-    purpose="recharge",
-    attempt=1,
-    requested_at=T0,
-)
 
 
 @pytest.fixture(params=DATABASES)
@@ -197,7 +188,7 @@ def change_usage(witness: Witness) -> None:
 
 def take_without_giving(witness: Witness) -> None:
     """The bank took money that no ledger has asked for."""
-    witness.bank.charge(attrs.evolve(A_CHARGE, charge_id="acme:0"))
+    witness.bank.take("acme:0", Money(50, "USD"))
 
 
 def give_twice(witness: Witness) -> None:
