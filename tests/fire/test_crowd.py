@@ -69,8 +69,7 @@ class Crowd:
         self.jobs = jobs
         self.bank = BankOnFile(Path(jobs[0].bank))
         self.acknowledged: dict[str, set[int]] = {job.name: set() for job in jobs}
-        self.failures: Counter[str] = Counter()
-        self.unfinished_at_half: list[str] = []
+        self.failures: list[Counter[str]] = []  # of each writer
         self.ledgers = list(dict.fromkeys(ledger_id for job in jobs for ledger_id in (*job.ledgers, job.name)))
 
     def open(self, storage: Any) -> None:
@@ -81,12 +80,11 @@ class Crowd:
             service.configure_auto_recharge(ledger_id, POLICY)
 
     def work(self, follower: Follower, at_half: Callable[[], None]) -> None:
-        """Let all work to their end, and something happen when half is done."""
-        half = sum(job.end or 0 for job in self.jobs) // 2
+        """Let all work to their end, of which none comes near before something has happened when half is done."""
+        left = sum(job.end or 0 for job in self.jobs) // 2
         with ExitStack() as stack, selectors.DefaultSelector() as selector:
-            for job in self.jobs:
-                command = [sys.executable, "-W", "error", writer.__file__, json.dumps(attrs.asdict(job))]
-                process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            processes = [stack.enter_context(started(job)) for job in self.jobs]
+            for job, process in zip(self.jobs, processes, strict=True):
                 selector.register(process.stdout, selectors.EVENT_READ, (job, process))  # type: ignore[arg-type]
             while selector.get_map():
                 for key, _ in selector.select(timeout=0 if follower.read() else 0.05):
@@ -96,15 +94,14 @@ class Crowd:
                         selector.unregister(process.stdout)
                         assert process.wait() == 0
                     elif line.startswith(b"{"):
-                        self.failures.update(json.loads(line))
+                        self.failures.append(Counter(json.loads(line)))
                     else:
                         self.acknowledged[job.name].add(int(line))
-                if half and sum(map(len, self.acknowledged.values())) >= half:
-                    half = 0
-                    self.unfinished_at_half = [
-                        j.name for j in self.jobs if len(self.acknowledged[j.name]) < (j.end or 0)
-                    ]
-                    at_half()
+                        left -= 1
+                        if left == 0:
+                            at_half()
+                            for one in processes:
+                                one.stdin.close()  # type: ignore[union-attr]
 
     def judge(self, storage: Any) -> None:
         service = LedgerService(storage, self.bank, clock=lambda: utc_now() + LATER)
@@ -134,11 +131,17 @@ class Crowd:
         assert left == Money.total(self.bank.taken.values(), "USD") - Money.total(wanted.values(), "USD")
 
 
+def started(job: Job) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "error", writer.__file__, json.dumps(attrs.asdict(job))]
+    return subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
 def jobs(address: str, folder: Path, *, writers: int, ledgers: int, each: int, in_transactions: bool) -> list[Job]:
     names = [f"ledger {number}" for number in range(ledgers)]
     bank = str(folder / "bank.db")
+    waits_at = each - 5 if writers > 1 else None  # the first after one in a transaction, which is open then
     return [
-        Job(f"writer {number}", address, bank, names, end=each, in_transactions=in_transactions)
+        Job(f"writer {number}", address, bank, names, end=each, waits_at=waits_at, in_transactions=in_transactions)
         for number in range(writers)
     ]
 
@@ -231,21 +234,17 @@ def prove(address: str, folder: Path, at_half: Callable[[], None] = nothing, **s
 
 def prove_with_restart(server: PostgresServer, folder: Path, **sizes: Any) -> None:
     crowd = prove(server.dsn(), folder, lambda: server.restart("immediate"), in_transactions=True, **sizes)
-    failures = Counter(crowd.failures)
-    for name in EXPECTED_FAILURES:
-        del failures[name]
-    # Their connections broke; and whatever else a database may say of itself, it was not that they waited in a circle.
-    assert crowd.unfinished_at_half
-    assert sum(failures.values()) >= len(crowd.unfinished_at_half)
-    assert not re.search("Deadlock|NotNull|Unique|Serialization", " ".join(failures))
+    for failures in crowd.failures:
+        for name in EXPECTED_FAILURES:
+            del failures[name]
+        # Its connection broke; and whatever a database may say of that, it was not that somebody waited in a circle.
+        assert failures
+        assert not re.search("Deadlock|Serialization", " ".join(failures))
     assert "deadlock" not in (server.folder / "log").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("ledgers", [1, 5])
-def test_many_writers_and_a_follower_outlive_a_server_that_crashes(
-    own_server: PostgresServer, tmp_path: Path, ledgers: int
-) -> None:
-    prove_with_restart(own_server, tmp_path, writers=3, ledgers=ledgers, each=18)
+def test_many_writers_and_a_follower_outlive_a_server_that_crashes(own_server: PostgresServer, tmp_path: Path) -> None:
+    prove_with_restart(own_server, tmp_path, writers=3, ledgers=2, each=18)
 
 
 @pytest.mark.fire
@@ -256,10 +255,10 @@ def test_so_it_is_with_eight_of_them(own_server: PostgresServer, tmp_path: Path,
 
 def test_writers_who_share_a_file_lose_nothing(tmp_path: Path) -> None:
     crowd = prove(str(tmp_path / "ledgers.db"), tmp_path, writers=3, ledgers=2, each=18, in_transactions=True)
-    assert crowd.failures.keys() <= EXPECTED_FAILURES
+    assert all(failures.keys() <= EXPECTED_FAILURES for failures in crowd.failures)
 
 
 @pytest.mark.fire
 def test_so_it_is_with_eight_who_share_a_file(tmp_path: Path) -> None:
     crowd = prove(str(tmp_path / "ledgers.db"), tmp_path, writers=8, ledgers=3, each=60, in_transactions=True)
-    assert crowd.failures.keys() <= EXPECTED_FAILURES
+    assert all(failures.keys() <= EXPECTED_FAILURES for failures in crowd.failures)

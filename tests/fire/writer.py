@@ -52,6 +52,7 @@ class Job:
         bank: the file of the payment provider.
         ledgers: shared with other writers, who take turns with them.
         first, end: the numbers of the commands, `end` left out; no end: until killed.
+        waits_at: before this command it waits for the end of its standard input.
         minutes: where its clock begins, from `T0`; None: it is the machine's.
         dies: see `BankOnFile`.
         in_transactions: every sixth command is part of a transaction of the writer's own, on its own ledger, which is
@@ -64,6 +65,7 @@ class Job:
     ledgers: list[str]
     first: int = 0
     end: int | None = None
+    waits_at: int | None = None
     minutes: float | None = None
     dies: str = ""
     in_transactions: bool = False
@@ -161,6 +163,8 @@ class Writer:
 
     def insist(self, number: int) -> None:
         """Give a command until it is acknowledged, under the same keys."""
+        if number == self.job.waits_at:
+            sys.stdin.read()
         own = self.job.in_transactions and number % 6 == 0
         while number not in self.done:
             try:
