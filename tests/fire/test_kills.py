@@ -13,10 +13,11 @@ from random import Random
 from typing import Any
 
 import attrs
+import psycopg
 import pytest
 import writer
 from bank_on_file import BankOnFile
-from writer import POLICY, T0, TERMS, Job, carry_out, costs, keys, loaded, storage_at
+from writer import POLICY, T0, TERMS, Job, carry_out, costs, is_sqlite, keys, loaded, storage_at
 
 from commcredits import Event, FundsAdded, FundsConsumed, Ledger, LedgerService, Money
 
@@ -72,6 +73,11 @@ class Witness:
             for line in process.stdout:
                 self.hear(line)
         assert process.returncode == -signal.SIGKILL
+        if not is_sqlite(self.address):
+            # What a server was told before its client died, it still does.
+            with psycopg.connect(self.address, autocommit=True) as connection:
+                while connection.execute("SELECT 1 FROM pg_stat_activity WHERE application_name = 'writer'").fetchone():
+                    pass
 
     def hear(self, line: bytes) -> None:
         assert int(line) == self.acknowledged

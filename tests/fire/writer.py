@@ -114,13 +114,13 @@ def connected_to_sqlite(path: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def storage_at(database: str) -> Iterator[Any]:
-    """The storage as an application would have it; a pool replaces the connections that break."""
+def storage_at(database: str, *, name: str = "") -> Iterator[Any]:
+    """The storage as an application of that name would have it; a pool replaces the connections that break."""
     if is_sqlite(database):
         with closing(connected_to_sqlite(database)) as connection:
             yield SQLiteStorage(connection, snapshot_every=SNAPSHOT_EVERY)
     else:
-        options = {"min_size": 1, "max_size": 2, "kwargs": {"autocommit": True}}
+        options = {"min_size": 1, "max_size": 2, "kwargs": {"autocommit": True, "application_name": name}}
         with psycopg_pool.ConnectionPool(database, open=True, **options) as pool:
             yield PostgresStorage(pool, snapshot_every=SNAPSHOT_EVERY)
 
@@ -209,7 +209,7 @@ class Writer:
 
 if __name__ == "__main__":
     job = Job(**json.loads(sys.argv[1]))
-    with storage_at(job.database) as storage:
+    with storage_at(job.database, name=job.name) as storage:
         writer = Writer(job, storage)
         writer.write()
         os.write(1, json.dumps(writer.failures).encode() + b"\n")
