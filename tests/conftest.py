@@ -37,6 +37,11 @@ settings.register_profile("brief", settings.get_profile("ci"), max_examples=20)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    # Registered here, because pytest reads the conftest of a folder below only after the command line.
+    parser.addoption("--fire-seed", type=int, default=0, help="the first seed of the proofs by fire")
+
+
 @pytest.fixture(params=KINDS)
 def hire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hire]:
     """Opens offices, of both kinds in turn."""

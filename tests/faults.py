@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from random import Random
@@ -16,16 +16,15 @@ from typing import Any
 from hypothesis import strategies as st
 
 from commcredits import Charge, Declined, Event, InMemoryStorage, Money, Outcome, Paid, Processing
-from commcredits.storage import Stored
+from commcredits.stepping import SteppedPaymentMethod
+from commcredits.storage import SteppedStorage
+from commcredits.testing import faults
+from commcredits.testing.faults import InjectedFault
 
 OK, BEFORE, AFTER = "ok", "before", "after"
 CALLS = ("load", "append", "find", "about", "due", "history", "charge")
 
 Step = str | Callable[[], Any]
-
-
-class Fault(ConnectionError):
-    """A call failed, before or after doing its work; whoever called cannot tell which."""
 
 
 class Plan:
@@ -61,10 +60,10 @@ class Plan:
         if callable(step):
             step()
         if step == BEFORE:
-            raise Fault(call)
+            raise InjectedFault(call, step)
         yield
         if step == AFTER:
-            raise Fault(call)
+            raise InjectedFault(call, step)
 
     @asynccontextmanager
     async def around_awaited(self, call: str) -> AsyncIterator[None]:
@@ -76,10 +75,10 @@ class Plan:
             if isinstance(done, Awaitable):
                 await done
         if step == BEFORE:
-            raise Fault(call)
+            raise InjectedFault(call, step)
         yield
         if step == AFTER:
-            raise Fault(call)
+            raise InjectedFault(call, step)
 
 
 class SeededPlan(Plan):
@@ -107,75 +106,32 @@ def _by_chance(random: Random, calls: Iterable[str]) -> dict[str, list[Step]]:
     return {call: random.choices([OK, BEFORE, AFTER], weights[call], k=6) for call in weights}
 
 
-class FaultyStorage:
+class FaultyStorage(faults.FaultyStorage):
     """A storage whose calls fail as planned. `appended`: the batches that were stored, whatever the caller was told."""
 
     def __init__(self, storage: InMemoryStorage, plan: Plan) -> None:
         self._storage = storage
-        self._plan = plan
-        self.in_caller_transaction = False
+        self._faults = plan
         self.appended: list[tuple[Event, ...]] = []
 
-    def load(self, ledger_id: str) -> Stored | None:
-        with self._plan.around("load"):
-            return self._storage.load(ledger_id)
-
     def append(self, ledger_id: str, events: Sequence[Event], **named: Any) -> None:
-        with self._plan.around("append"):
+        with self._faults.around("append"):
             self._storage.append(ledger_id, events, **named)
             self.appended.append(tuple(events))
 
-    def history(self, ledger_id: str, *, after_version: int = 0) -> Iterator[Event]:
-        with self._plan.around("history"):
-            yield from self._storage.history(ledger_id, after_version=after_version)
 
-    def find(self, ledger_id: str, idempotency_keys: Iterable[str]) -> Mapping[str, Event]:
-        with self._plan.around("find"):
-            return self._storage.find(ledger_id, idempotency_keys)
-
-    def about(self, ledger_id: str, subject: int | str) -> Sequence[Event]:
-        with self._plan.around("about"):
-            return self._storage.about(ledger_id, subject)
-
-    def due(self, before: datetime, *, limit: int) -> Sequence[str]:
-        with self._plan.around("due"):
-            return self._storage.due(before, limit=limit)
-
-
-class AsyncFaultyStorage:
+class AsyncFaultyStorage(faults.AsyncFaultyStorage):
     """`FaultyStorage` for coroutines, on a blocking storage; every call gives way to others."""
 
     def __init__(self, storage: InMemoryStorage, plan: Plan) -> None:
-        self._storage = storage
-        self._plan = plan
-        self.in_caller_transaction = False
+        self._storage = SteppedStorage(storage)
+        self._faults = plan
         self.appended: list[tuple[Event, ...]] = []
 
-    async def load(self, ledger_id: str) -> Stored | None:
-        async with self._plan.around_awaited("load"):
-            return self._storage.load(ledger_id)
-
     async def append(self, ledger_id: str, events: Sequence[Event], **named: Any) -> None:
-        async with self._plan.around_awaited("append"):
-            self._storage.append(ledger_id, events, **named)
+        async with self._faults.around_awaited("append"):
+            await self._storage.append(ledger_id, events, **named)
             self.appended.append(tuple(events))
-
-    async def history(self, ledger_id: str, *, after_version: int = 0) -> AsyncIterator[Event]:
-        async with self._plan.around_awaited("history"):
-            for event in self._storage.history(ledger_id, after_version=after_version):
-                yield event
-
-    async def find(self, ledger_id: str, idempotency_keys: Iterable[str]) -> Mapping[str, Event]:
-        async with self._plan.around_awaited("find"):
-            return self._storage.find(ledger_id, idempotency_keys)
-
-    async def about(self, ledger_id: str, subject: int | str) -> Sequence[Event]:
-        async with self._plan.around_awaited("about"):
-            return self._storage.about(ledger_id, subject)
-
-    async def due(self, before: datetime, *, limit: int) -> Sequence[str]:
-        async with self._plan.around_awaited("due"):
-            return self._storage.due(before, limit=limit)
 
 
 class Provider:
@@ -231,25 +187,17 @@ class Provider:
         return outcome
 
 
-class FaultyPaymentMethod:
+class FaultyPaymentMethod(faults.FaultyPaymentMethod):
     """Hands charges to a provider, and fails as planned: before, no money was taken; after, it was and nobody knows."""
 
     def __init__(self, provider: Provider, plan: Plan) -> None:
-        self._provider = provider
-        self._plan = plan
-
-    def charge(self, charge: Charge) -> Outcome:
-        with self._plan.around("charge"):
-            return self._provider.charge(charge)
+        self._payment_method = provider
+        self._faults = plan
 
 
-class AsyncFaultyPaymentMethod:
+class AsyncFaultyPaymentMethod(faults.AsyncFaultyPaymentMethod):
     """`FaultyPaymentMethod` for coroutines."""
 
     def __init__(self, provider: Provider, plan: Plan) -> None:
-        self._provider = provider
-        self._plan = plan
-
-    async def charge(self, charge: Charge) -> Outcome:
-        async with self._plan.around_awaited("charge"):
-            return self._provider.charge(charge)
+        self._payment_method = SteppedPaymentMethod(provider)
+        self._faults = plan

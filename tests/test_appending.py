@@ -30,7 +30,8 @@ from commcredits.digest import digest_of
 from commcredits.gathering import AsyncGate, ThreadGate
 from commcredits.stepping import stepped
 from commcredits.storage import SteppedStorage
-from faults import AFTER, BEFORE, OK, Fault, FaultyPaymentMethod, FaultyStorage, Plan, Provider
+from commcredits.testing.faults import InjectedFault
+from faults import AFTER, BEFORE, OK, FaultyPaymentMethod, FaultyStorage, Plan, Provider
 from office import Clock, Hire, Office
 
 # Two who write
@@ -143,7 +144,7 @@ def test_a_ledger_whose_append_failed_is_thrown_away(desk: Office, when: str) ->
     desk.do("consume", usd(1))
     loads = desk.plan.calls["load"]
     desk.plan.set(append=[when])
-    desk.refusal(Fault, "consume", usd(5))
+    desk.refusal(InjectedFault, "consume", usd(5))
     assert desk.do("consume", usd(10)).balance == usd(89 if when == BEFORE else 84)
     assert desk.plan.calls["load"] == loads + 1
     assert desk.costs == ([1, 10] if when == BEFORE else [1, 5, 10])
@@ -151,7 +152,7 @@ def test_a_ledger_whose_append_failed_is_thrown_away(desk: Office, when: str) ->
 
 def test_what_a_failed_append_left_in_mind_does_not_meet_a_version_that_fits_it(desk: Office) -> None:
     desk.plan.set(append=[BEFORE])
-    desk.refusal(Fault, "add_funds", usd(50), reference="")
+    desk.refusal(InjectedFault, "add_funds", usd(50), reference="")
     desk.rival().consume("acme", usd(30))
     desk.refusal(InsufficientFundsError, "consume", usd(100))
     assert desk.ledger.balance == usd(70)
@@ -192,26 +193,26 @@ def test_what_was_stored_though_the_storage_failed_is_answered_by_its_key(desk: 
 
 def test_what_was_not_stored_raises_what_failed_and_may_come_again(desk: Office) -> None:
     desk.plan.set(append=[BEFORE])
-    desk.refusal(Fault, "consume", usd(5), idempotency_key="k")
+    desk.refusal(InjectedFault, "consume", usd(5), idempotency_key="k")
     assert not desk.do("consume", usd(5), idempotency_key="k").replayed
     assert desk.costs == [5]
 
 
 def test_when_the_key_of_an_unknown_outcome_cannot_be_looked_up_what_failed_first_is_raised(desk: Office) -> None:
     desk.plan.set(append=[AFTER], find=[BEFORE])
-    assert str(desk.refusal(Fault, "consume", usd(5), idempotency_key="k")) == "append"
+    assert desk.refusal(InjectedFault, "consume", usd(5), idempotency_key="k").call == "append"
     assert desk.do("consume", usd(5), idempotency_key="k").replayed
 
 
 def test_no_refusal_stands_while_its_key_cannot_be_looked_up(desk: Office) -> None:
     desk.do("consume", usd(60), idempotency_key="k")
     desk.plan.set(find=[BEFORE])
-    assert str(desk.refusal(Fault, "consume", usd(60), idempotency_key="k")) == "find"
+    assert desk.refusal(InjectedFault, "consume", usd(60), idempotency_key="k").call == "find"
     desk.do("add_funds", usd(60), reference="")
     desk.plan.set(find=[OK, BEFORE])
-    assert str(desk.refusal(Fault, "consume", usd(60), idempotency_key="k")) == "find"
+    assert desk.refusal(InjectedFault, "consume", usd(60), idempotency_key="k").call == "find"
     desk.plan.set(load=[OK, BEFORE])
-    desk.refusal(Fault, "consume", usd(60), idempotency_key="k")
+    desk.refusal(InjectedFault, "consume", usd(60), idempotency_key="k")
     assert desk.do("consume", usd(60), idempotency_key="k").replayed
     assert desk.costs == [60]
 
@@ -222,11 +223,11 @@ def test_a_batch_of_unknown_outcome_is_answered_by_its_keys_if_all_have_one(desk
     receipts = desk.do("consume_many", keyed)
     assert [(receipt.replayed, receipt.balance) for receipt in receipts] == [(True, usd(89))] * 2
     desk.plan.set(append=[AFTER])
-    desk.refusal(Fault, "consume_many", [Usage(usd(7)), Usage(usd(8), idempotency_key="c")])
+    desk.refusal(InjectedFault, "consume_many", [Usage(usd(7)), Usage(usd(8), idempotency_key="c")])
     assert desk.costs == [5, 6, 7, 8]
     desk.plan.set(append=[AFTER])
     some = [Usage(usd(9), idempotency_key="d"), Usage(usd(900), idempotency_key="refused")]
-    desk.refusal(Fault, "consume_many", some, refused="collect")
+    desk.refusal(InjectedFault, "consume_many", some, refused="collect")
     again = desk.do("consume_many", some, refused="collect")
     assert (again[0].replayed, type(again[1])) == (True, InsufficientFundsError)
     assert desk.costs == [5, 6, 7, 8, 9]
@@ -316,7 +317,7 @@ def test_an_appender_settles_every_request_and_raises_its_error() -> None:
     with pytest.raises(UnknownChargeError):
         stepped(appender.carry_out("acme", Request([Command("try_charge", {"charge_id": "unheard of"})])))
     assert appender.in_caller_transaction is False
-    storage.in_caller_transaction = True
+    desk.inner.in_caller_transaction = True
     assert appender.in_caller_transaction is True
     assert appender.now(desk.ledger) == T0
     clock.now = T0 - timedelta(days=1)

@@ -33,8 +33,9 @@ from commcredits import (
     WrongTypeError,
 )
 from commcredits.charges import charge_id, rebuilt
+from commcredits.testing.histories import CHARGE_COMMANDS
+from commcredits.testing.strategies import histories
 from desk import DAY, HOUR, MINUTE, MOMENT, NOTHING, OPENED, Desk, names, topping_up, usd
-from strategies import CHARGE_COMMANDS, histories
 
 PURPOSES = ["purchase", "recharge"]
 STATUSES = ["requested", "tried", "processing", "unresolved", "paid", "declined", "withdrawn"]
@@ -490,7 +491,8 @@ def test_a_charge_of_unknown_outcome_is_tried_again_after_the_closing() -> None:
 
 
 def charge_histories() -> Any:
-    return histories(commands=("consume", "consume", "add_funds", "give_back", "advance", *CHARGE_COMMANDS))
+    commands = ("consume", "consume", "add_funds", "refund", "claw_back", "reinstate", "advance", *CHARGE_COMMANDS)
+    return histories(currency="USD", commands=commands)
 
 
 @given(events=charge_histories())
@@ -525,7 +527,7 @@ NAMES = {
 }
 
 
-@given(events=histories() | charge_histories())
+@given(events=histories(currency="USD") | charge_histories())
 def test_no_history_takes_a_step_that_the_table_does_not_have(events: tuple[Event, ...]) -> None:
     status: dict[str, str] = {}
     for event in events:
@@ -535,7 +537,7 @@ def test_no_history_takes_a_step_that_the_table_does_not_have(events: tuple[Even
             status[event.charge_id] = to
 
 
-@given(events=histories() | charge_histories())
+@given(events=histories(currency="USD") | charge_histories())
 def test_every_payment_adds_its_own_funds_right_after_it_and_no_other_funds_name_a_charge(
     events: tuple[Event, ...],
 ) -> None:
@@ -550,7 +552,7 @@ def test_every_payment_adds_its_own_funds_right_after_it_and_no_other_funds_name
     assert Counter(added) == paid
 
 
-@given(events=histories() | charge_histories())
+@given(events=histories(currency="USD") | charge_histories())
 def test_tries_of_one_charge_keep_their_distance_and_stay_within_the_life_of_the_key(events: tuple[Event, ...]) -> None:
     terms = events[0].terms
     tries: dict[str, list[Any]] = defaultdict(list)

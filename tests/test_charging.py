@@ -37,8 +37,9 @@ from commcredits import (
     UnknownPaymentMethodError,
     WrongTypeError,
 )
+from commcredits.testing.histories import CHARGE_COMMANDS
+from commcredits.testing.strategies import histories
 from desk import DAY, HOUR, MINUTE, MOMENT, NOTHING, OPENED, Desk, names, only, topping_up, usd
-from strategies import CHARGE_COMMANDS, histories
 
 SOFT, HARD = Declined("no funds"), Declined("stolen", retryable=False)
 
@@ -924,10 +925,11 @@ def test_a_ledger_that_recharges_by_itself_has_nothing_due_when_all_is_well() ->
 
 
 def charging_histories() -> Any:
-    return histories(commands=("consume", "consume", "advance", "give_back", *CHARGE_COMMANDS))
+    commands = ("consume", "consume", "advance", "refund", "claw_back", "reinstate", *CHARGE_COMMANDS)
+    return histories(currency="USD", commands=commands)
 
 
-@given(events=histories() | charging_histories())
+@given(events=histories(currency="USD") | charging_histories())
 def test_no_method_gets_more_attempts_than_the_policy_allows_without_a_reset(events: tuple[Event, ...]) -> None:
     """Declines that reset nothing: between a payment, a resumption and a change of methods, 1 + len(delays) at most."""
     attempts: dict[str, int] = {}
@@ -951,7 +953,7 @@ def test_no_method_gets_more_attempts_than_the_policy_allows_without_a_reset(eve
             attempts = {}
 
 
-@given(events=histories() | charging_histories())
+@given(events=histories(currency="USD") | charging_histories())
 def test_nothing_is_asked_of_a_method_before_its_retry(events: tuple[Event, ...]) -> None:
     retry: dict[str, Any] = {}
     asked: dict[str, str] = {}
@@ -972,7 +974,7 @@ def test_nothing_is_asked_of_a_method_before_its_retry(events: tuple[Event, ...]
             retry = {}
 
 
-@given(events=histories() | charging_histories())
+@given(events=histories(currency="USD") | charging_histories())
 def test_while_off_suspended_or_closed_no_automatic_charge_is_asked_for(events: tuple[Event, ...]) -> None:
     on, suspended = False, False
     for event in events:
@@ -989,7 +991,7 @@ def test_while_off_suspended_or_closed_no_automatic_charge_is_asked_for(events: 
             assert not suspended
 
 
-@given(events=histories() | charging_histories())
+@given(events=histories(currency="USD") | charging_histories())
 def test_charges_are_asked_only_of_methods_that_the_ledger_has(events: tuple[Event, ...]) -> None:
     methods: tuple[str, ...] = ()
     untried: dict[str, str] = {}

@@ -65,8 +65,8 @@ from commcredits import (
     UnreadableRecordError,
 )
 from commcredits.codec import STATE_FORMAT, event_from_json, event_to_json, state_from_json, state_to_json
+from commcredits.testing.strategies import histories
 from desk import DAY, HOUR, MINUTE, OPENED, Desk, topping_up, usd
-from strategies import histories
 
 GOLDEN = Path(__file__).parent / "data" / "events_v1.json"
 
@@ -315,6 +315,19 @@ def test_every_state_of_a_history_comes_back_through_json_and_goes_on_as_before(
     assert state_to_json(back) == record
     assert Ledger.restore(back, events[place:]).state() == Ledger.replay(events).state()
     everything_that_can_be_read_is_the_same(back, state)
+
+
+def test_a_state_in_the_middle_of_a_reversal_comes_back() -> None:
+    terms = Terms("USD", funds_valid_for=timedelta(days=1), expiry_notices=())
+    opened_at = datetime(2026, 1, 1, tzinfo=UTC)
+    ledger = Ledger.open("acme", terms, at=opened_at)
+    events = [ledger.opened, *ledger.add_funds(Money(5, "USD"), at=opened_at)]
+    usage = ledger.consume(Money(5, "USD"), at=opened_at)
+    events += usage + ledger.add_funds(Money(5, "USD"), at=opened_at + 9 * DAY)  # the first lot is forgotten
+    events += ledger.reverse_consumption(usage[0], at=opened_at + 9 * DAY)
+    assert [type(event).__name__ for event in events[-2:]] == ["ConsumptionReversed", "FundsExpired"]
+    state = Ledger.replay(events[:-1]).state()
+    assert state_from_json(there_and_back(state_to_json(state))) == state
 
 
 def everything_that_can_be_read_is_the_same(one: LedgerState, two: LedgerState) -> None:

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 # The packages whose public names the reference lists, and modules with a public function or two.
-PACKAGES = ("commcredits", "commcredits.telephony")
+PACKAGES = ("commcredits", "commcredits.telephony", "commcredits.storages.sqlite", "commcredits.storages.postgres")
 LANGUAGES = {"python", "text", "console", "sh"}
 
 
@@ -95,9 +95,15 @@ def run_page(page: Path) -> int:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_blocks_run_and_print_what_the_page_says(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)  # pages name the files of this project from its folder
-    fences = re.findall(r"^```(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+def test_python_blocks_run_and_print_what_the_page_says(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    text = page.read_text(encoding="utf-8")
+    # Pages name the files of this project from its folder; those that make files make them elsewhere.
+    monkeypatch.chdir(tmp_path if ".db" in text else ROOT)
+    if "DATABASE_URL" in text:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_dsn"))
+    fences = re.findall(r"^```(\w+)$", text, re.MULTILINE)
     assert set(fences) <= LANGUAGES
     assert run_page(page) == fences.count("python") + fences.count("text")
 

@@ -35,8 +35,8 @@ from commcredits import (
     WrongTypeError,
 )
 from commcredits.events import values_of
+from commcredits.testing.strategies import histories
 from desk import HOUR, MOMENT, OPENED, Desk, topping_up, usd
-from strategies import histories
 
 KINDS = sorted(Event.__subclasses__(), key=lambda kind: kind.__name__)
 COMMON = ("version", "at", "idempotency_key", "digest")

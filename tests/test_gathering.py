@@ -33,7 +33,8 @@ from commcredits import (
 )
 from commcredits.gathering import AsyncGate, Member, ThreadGate
 from commcredits.stepping import stepped
-from faults import AFTER, BEFORE, OK, Fault
+from commcredits.testing.faults import InjectedFault
+from faults import AFTER, BEFORE, OK
 from office import LONG, Hire, Office, Waiting, call
 
 MINUTE = timedelta(minutes=1)
@@ -515,7 +516,7 @@ def test_one_new_key_given_by_many_at_once_is_recorded_once(desk: Office, caller
 
 def test_what_fails_after_the_first_of_a_key_was_stored_fails_only_the_others(desk: Office) -> None:
     def fail() -> None:
-        raise Fault("second append")
+        raise InjectedFault("append", "before")
 
     desk.plan.set(append=[OK, fail])
     answers = desk.together(consume(1, "same"), consume(2), consume(3, "same"))
@@ -525,7 +526,7 @@ def test_what_fails_after_the_first_of_a_key_was_stored_fails_only_the_others(de
     assert [answers[0][0].replayed, answers[1].replayed, answers[2].replayed] == [False, True, True]
     many = call("consume_many", [Usage(usd(1), idempotency_key=key) for key in ("b", "c")])
     desk.plan.set(append=[OK, fail])
-    assert balances(desk.together(consume(1, "b"), many)) == [usd(95), Fault]
+    assert balances(desk.together(consume(1, "b"), many)) == [usd(95), InjectedFault]
     assert desk.costs == [1, 2, 1, 1]
 
 
@@ -555,7 +556,7 @@ def test_what_a_version_conflict_brought_saves_a_member_that_was_refused(desk: O
 def test_an_unknown_outcome_reaches_all_and_those_with_keys_are_answered_by_them(desk: Office) -> None:
     desk.plan.set(append=[AFTER])
     answers = desk.together(consume(10, "a"), consume(20), consume(500, "refused"), consume(30, "b"))
-    assert balances(answers) == [usd(40), Fault, Fault, usd(40)]
+    assert balances(answers) == [usd(40), InjectedFault, InjectedFault, usd(40)]
     assert [answer.replayed for answer in answers[::3]] == [True, True]
     assert desk.costs == [10, 20, 30]
     assert balances(desk.together(consume(10, "a"), consume(500, "refused"))) == [usd(40), InsufficientFundsError]
@@ -564,7 +565,7 @@ def test_an_unknown_outcome_reaches_all_and_those_with_keys_are_answered_by_them
 def test_an_append_that_was_never_done_fails_all_and_each_may_come_again(desk: Office) -> None:
     desk.plan.set(append=[BEFORE])
     calls = [consume(10, "a"), consume(20), consume(30, "b")]
-    assert balances(desk.together(*calls)) == [Fault] * 3
+    assert balances(desk.together(*calls)) == [InjectedFault] * 3
     assert desk.costs == []
     assert balances(desk.together(*calls)) == [usd(90), usd(70), usd(40)]
 
@@ -574,10 +575,10 @@ def test_a_ledger_that_cannot_be_loaded_fails_all(hire: Hire) -> None:
     desk.service = desk.another_service()
     if desk.is_async:
         desk.plan.set(load=[BEFORE])
-        assert balances(desk.together(consume(1), consume(2))) == [Fault] * 2
+        assert balances(desk.together(consume(1), consume(2))) == [InjectedFault] * 2
     else:
         desk.plan.set(append=[lambda: desk.rival().consume("acme", usd(1)) and None], load=[BEFORE])
-        assert balances(desk.together(consume(1), consume(2))) == [Fault] * 2
+        assert balances(desk.together(consume(1), consume(2))) == [InjectedFault] * 2
     assert balances(desk.together(consume(1))) == [usd(99) if desk.is_async else usd(98)]
 
 
@@ -739,7 +740,7 @@ def test_a_lookup_that_fails_when_something_fell_due_lets_nothing_half_done_be_s
     desk.together(again, call("grant", usd(5)))
     desk.plan.set(find=[BEFORE])
     answers = desk.together(again, consume(0, "new"), at=day(1))
-    assert balances(answers) == [usd(5), Fault]
+    assert balances(answers) == [usd(5), InjectedFault]
     assert answers[0].replayed
     assert "FundsExpired" not in kinds(desk.events)
     assert [event.version for event in desk.events] == list(range(1, len(desk.events) + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -369,3 +370,23 @@ def test_without_a_server_the_tests_that_need_one_fail_and_the_summary_says_so(
     assert f"The tests that need PostgreSQL failed: {said}{by}" in output.splitlines()
     assert "1 passed, 2 errors" in output
     assert "skipped" not in output
+
+
+def test_the_run_that_decides_whether_a_change_may_land_stops_at_tests_that_fail(tmp_path: Path) -> None:
+    run = (HERE.parent / ".ci" / "run").read_text(encoding="utf-8")
+    for line in run.splitlines():
+        assert "-m pytest" not in line or "summarised" in line
+    options = re.search(r"^set -.*$", run, re.MULTILINE)
+    summarised = re.search(r"^summarised\(\).*?^}$", run, re.MULTILINE | re.DOTALL)
+    assert options
+    assert summarised
+    script = f"""{options[0]}
+tmp={tmp_path}
+mkdir "$tmp/summary"
+{summarised[0]}
+(summarised "tests" sh -c 'echo 1 passed; exit 0')
+(summarised "tests" sh -c 'echo 1 passed, 2 errors; exit 1')
+echo went on"""
+    done = subprocess.run(["/usr/bin/env", "bash", "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == ["1 passed", "1 passed, 2 errors"]

@@ -30,8 +30,8 @@ from commcredits import (
     Terms,
     Threshold,
 )
+from commcredits.testing.strategies import histories, monies, recharge_policies
 from desk import DAY, HOUR, MINUTE, MOMENT, OPENED, Desk, names, only, topping_up, usd
-from strategies import all_terms, histories, monies, recharge_policies
 
 MONTH = timedelta(days=31)
 NO_RETRY = RetryPolicy(())
@@ -69,7 +69,7 @@ def test_a_recharge_falls_due_below_the_threshold_or_at_it_if_inclusive(
         assert bool(desk.requests()) is due
 
 
-@given(policy=recharge_policies(), balance=monies("USD", usd(0), usd(130)))
+@given(policy=recharge_policies(usd(10), usd(120)), balance=monies(usd(0), usd(130)))
 @example(policy=topping_up(10), balance=usd(10))
 @example(policy=RechargePolicy(Threshold(usd(10), inclusive=True), usd(20)), balance=usd(10))
 def test_the_trigger_compares_the_balance_with_the_threshold(policy: RechargePolicy, balance: Money) -> None:
@@ -251,7 +251,7 @@ def test_multiples_leave_the_zone_with_one_charge(available: str, strictly: str 
         assert asked(policy, usd(available)) == (None if amount is None else usd(amount))
 
 
-@given(policy=recharge_policies(), available=monies("USD", usd(-900), usd(60)))
+@given(policy=recharge_policies(usd(10), usd(120)), available=monies(usd(-900), usd(60)))
 def test_the_size_in_integers(policy: RechargePolicy, available: Money) -> None:
     amount = asked(attrs.evolve(policy, limits=()), available)
     left, mark = units(available), units(policy.threshold.amount)
@@ -271,7 +271,7 @@ def test_the_size_in_integers(policy: RechargePolicy, available: Money) -> None:
         assert amount == policy.amount
 
 
-@given(policy=recharge_policies(), available=monies("USD", usd(-900), usd(60)))
+@given(policy=recharge_policies(usd(10), usd(120)), available=monies(usd(-900), usd(60)))
 def test_one_computed_charge_leaves_the_zone(policy: RechargePolicy, available: Money) -> None:
     assume(policy.in_multiples or policy.recharge_to is not None)
     amount = asked(attrs.evolve(policy, limits=()), available)
@@ -312,9 +312,7 @@ def test_multiples_below_the_minimum_are_raised_to_it() -> None:
     assert asked(policy, usd(-45), minimum_purchase=usd(50)) == usd(60)
 
 
-@given(
-    available=monies("USD", usd(-200), usd(99)), minimum=st.integers(1, 80), step=st.sampled_from([1, 5, 25, 100, 500])
-)
+@given(available=monies(usd(-200), usd(99)), minimum=st.integers(1, 80), step=st.sampled_from([1, 5, 25, 100, 500]))
 def test_a_computed_amount_is_the_least_of_whole_steps_that_suffices(available: Money, minimum: int, step: int) -> None:
     least = -(-minimum * 100 // step) * step  # in cents; a minimum is a whole number of steps itself
     terms = {"minimum_purchase": Money.from_minor(least, "USD"), "purchase_step": Money.from_minor(step, "USD")}
@@ -512,7 +510,7 @@ def test_a_balance_clear_of_the_threshold_only_by_pending_funds_is_above_it() ->
     assert decided(desk).reason == "above_threshold"
 
 
-@given(events=histories())
+@given(events=histories(currency="USD"))
 def test_every_decision_has_either_a_reason_or_a_charge(events: tuple[Event, ...]) -> None:
     ledger = Ledger.replay(events)
     for later in (timedelta(0), HOUR, DAY, 40 * DAY):
@@ -526,7 +524,7 @@ def test_every_decision_has_either_a_reason_or_a_charge(events: tuple[Event, ...
         assert str(decision)
 
 
-@given(events=histories())
+@given(events=histories(currency="USD"))
 def test_after_every_command_what_is_due_has_been_asked_for(events: tuple[Event, ...]) -> None:
     ledger = Ledger.replay(events)
     ledger.advance(at=ledger.as_of)
@@ -829,8 +827,9 @@ def limited_histories(draw: st.DrawFn) -> tuple[RechargeLimit, tuple[Event, ...]
     )
     sizes = [{"amount": usd(20)}, {"recharge_to": usd(60)}, {"amount": usd(10), "in_multiples": True}]
     policy = RechargePolicy(usd(50), **draw(st.sampled_from(sizes)), limits=[limit])
-    terms = attrs.evolve(draw(all_terms()), overdraft_limit=None)
-    commands = ("consume", "consume", "consume", "settle", "settle", "settle", "record_outcome", "resume", "advance")
+    zones = st.sampled_from(["UTC", "America/New_York", "Pacific/Apia"])
+    terms = draw(st.builds(Terms, st.just("USD"), overdraft_limit=st.none(), time_zone=zones))
+    commands = (*["consume", "settle"] * 3, "record_outcome", "resume_auto_recharge", "advance")
     return limit, draw(histories(commands=commands, terms=st.just(terms), policies=st.just(policy)))
 
 
@@ -864,13 +863,13 @@ def late_payments(events: tuple[Event, ...]) -> set[str]:
     return late
 
 
-@given(events=histories())
+@given(events=histories(currency="USD"))
 def test_a_limit_is_told_once_for_each_window_it_ends(events: tuple[Event, ...]) -> None:
     told = [(event.limit, event.until) for event in events if isinstance(event, RechargeLimitReached)]
     assert len(told) == len(set(told))
 
 
-@given(events=histories())
+@given(events=histories(currency="USD"))
 def test_at_most_one_automatic_charge_is_pending_at_any_time(events: tuple[Event, ...]) -> None:
     pending: set[str] = set()
     for event in events:
@@ -882,7 +881,7 @@ def test_at_most_one_automatic_charge_is_pending_at_any_time(events: tuple[Event
             pending.discard(event.charge_id)
 
 
-@given(events=histories())
+@given(events=histories(currency="USD"))
 def test_no_automatic_charge_is_asked_for_while_one_is_unresolved(events: tuple[Event, ...]) -> None:
     recharges: set[str] = set()
     unresolved: set[str] = set()

@@ -23,7 +23,8 @@ from commcredits import (
     Usage,
     WrongTypeError,
 )
-from faults import AFTER, BEFORE, OK, Fault, FaultyPaymentMethod, Plan, Provider
+from commcredits.testing.faults import InjectedFault
+from faults import AFTER, BEFORE, OK, FaultyPaymentMethod, Plan, Provider
 from office import MINUTE, Hire, Office, due_ledgers, recharging, settled_due, usages
 
 # Charges made inline
@@ -278,8 +279,8 @@ def test_settling_what_is_due_goes_on_after_a_ledger_that_fails(desk: Office) ->
     due_ledgers(desk, "a", "b", "c")
     desk.plan.set(load=[OK, BEFORE], append=[OK, BEFORE], charge=[])
     answers = settled_due(desk)
-    assert [type(answer) for answer in answers.values()] == [Receipt, Fault, Receipt]
-    assert isinstance(answers["a"].charge_error, Fault)
+    assert [type(answer) for answer in answers.values()] == [Receipt, InjectedFault, Receipt]
+    assert isinstance(answers["a"].charge_error, InjectedFault)
     desk.plan.set()
     desk.clock.now += timedelta(minutes=5)
     assert list(settled_due(desk)) == ["a", "b"]
@@ -296,7 +297,7 @@ def test_a_ledger_that_could_not_be_settled_lets_the_others_go_first(desk: Offic
 
 def test_settling_what_is_due_fails_itself_if_nobody_can_say_what_is_due(desk: Office) -> None:
     desk.plan.set(due=[BEFORE])
-    with pytest.raises(Fault, match="due"):
+    with pytest.raises(InjectedFault, match="due"):
         settled_due(desk)
 
 
@@ -326,7 +327,7 @@ def test_a_payment_method_that_raises_leaves_the_usage_stored_and_the_charge_tri
     receipt = desk.do("consume", usd(95), idempotency_key="k")
     assert kinds(receipt.events) == ["FundsConsumed", "ChargeRequested", "ChargeTried"]
     assert (receipt.balance, [charge.status for charge in receipt.pending_charges]) == (usd(5), ["tried"])
-    assert isinstance(receipt.charge_error, Fault)
+    assert isinstance(receipt.charge_error, InjectedFault)
     assert desk.costs == [95]
 
 
@@ -397,7 +398,7 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_receipt_with_the_charge_pen
     desk.plan.set(append=[OK, OK, when])
     receipt = desk.do("consume", usd(95), idempotency_key="k")
     assert (receipt.balance, [charge.status for charge in receipt.pending_charges]) == (usd(5), ["tried"])
-    assert isinstance(receipt.charge_error, Fault)
+    assert isinstance(receipt.charge_error, InjectedFault)
     desk.clock.now = T0 + 5 * MINUTE
     assert desk.do("settle").balance == usd(55)
     assert (len(desk.provider.taken), len(desk.paid_in()), desk.costs) == (1, 1, [95])
@@ -407,7 +408,7 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_receipt_with_the_charge_pen
 def test_a_claim_that_cannot_be_stored_makes_no_charge(desk: Office, when: str) -> None:
     desk.plan.set(append=[OK, when])
     receipt = desk.do("purchase", usd(50))
-    assert isinstance(receipt.charge_error, Fault)
+    assert isinstance(receipt.charge_error, InjectedFault)
     assert (desk.provider.asked, desk.statuses()) == ([], ["requested" if when == BEFORE else "tried"])
     desk.clock.now = T0 + 5 * MINUTE
     assert desk.do("settle").balance == usd(150)
@@ -417,7 +418,7 @@ def test_a_claim_that_cannot_be_stored_makes_no_charge(desk: Office, when: str) 
 def test_a_repeated_purchase_of_unknown_fate_is_charged_once(hire: Hire) -> None:
     desk = hire()
     desk.plan.set(append=[AFTER], find=[BEFORE])
-    desk.refusal(Fault, "purchase", usd(50), idempotency_key="k")
+    desk.refusal(InjectedFault, "purchase", usd(50), idempotency_key="k")
     again = desk.do("purchase", usd(50), idempotency_key="k")
     assert (again.replayed, [charge.status for charge in again.pending_charges]) == (True, ["requested"])
     desk.do("settle")

@@ -36,7 +36,8 @@ from commcredits import (
     ReversalExceedsUsageError,
     Usage,
 )
-from faults import Fault, Provider, plans
+from commcredits.testing.faults import InjectedFault
+from faults import Provider, plans
 from office import Office
 
 ROUNDS_MAX = 60  # settling takes no longer than this once nothing fails any more
@@ -143,7 +144,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
     def use_a_key_for_something_else(self, pick: int, who: int, faults: Any) -> None:
         key = self.picked(self.usages(), pick)
         (answer,) = self.answers(who, faults, self.call(key, more=1))
-        assert isinstance(answer, IdempotencyConflictError | Fault)
+        assert isinstance(answer, IdempotencyConflictError | InjectedFault)
 
     @rule(costs=st.lists(DOLLARS, min_size=1, max_size=4), pick=PICK, collect=st.booleans(), who=WHO, faults=FAULTS)
     def consume_many(self, costs: list[int], pick: int, collect: bool, who: int, faults: Any) -> None:
@@ -154,7 +155,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
         usages = [Usage(usd(self.given[key].dollars), idempotency_key=key) for key in keys]
         refused = "collect" if collect else "raise"
         (answer,) = self.answers(who, faults, ("consume_many", (usages,), {"refused": refused}))
-        if isinstance(answer, Fault):
+        if isinstance(answer, InjectedFault):
             self.doubtful.update(set(keys) - self.acknowledged)
         elif isinstance(answer, Exception):
             assert isinstance(answer, InsufficientFundsError)
@@ -188,7 +189,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
     @rule(call=SETTINGS, who=WHO, faults=FAULTS)
     def change_settings(self, call: Any, who: int, faults: Any) -> None:
         (answer,) = self.answers(who, faults, call)
-        assert isinstance(answer, Receipt | Fault)
+        assert isinstance(answer, Receipt | InjectedFault)
 
     @rule(outcomes=st.lists(OUTCOMES, min_size=1, max_size=3))
     def the_provider_will_answer(self, outcomes: list[Outcome]) -> None:
@@ -198,7 +199,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
     def time_passes_and_the_ledger_is_settled(self, wait: timedelta, who: int, faults: Any) -> None:
         self.office.clock.now += wait
         (answer,) = self.answers(who, faults, ("settle", (), {}))
-        assert isinstance(answer, Receipt | Fault)
+        assert isinstance(answer, Receipt | InjectedFault)
 
     @rule(wait=WAITS, who=WHO, faults=FAULTS)
     def time_passes_and_what_is_due_is_settled(self, wait: timedelta, who: int, faults: Any) -> None:
@@ -206,10 +207,10 @@ class BlockingServiceMachine(RuleBasedStateMachine):
         self.office.plan.set(**faults)
         try:
             answers = self.office.run(self.services[who].settle_due())
-        except Fault:
+        except InjectedFault:
             answers = {}
         self.office.plan.set()
-        assert all(isinstance(answer, Receipt | Fault) for answer in answers.values())
+        assert all(isinstance(answer, Receipt | InjectedFault) for answer in answers.values())
 
     @precondition(lambda self: self.provider.processing)
     @rule(pick=PICK, outcome=st.sampled_from([Paid(), Declined("after all")]))
@@ -222,7 +223,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
     def a_webhook_tells(self, pick: int, who: int, faults: Any) -> None:
         charge_id = self.picked(self.webhooks, pick)
         (answer,) = self.answers(who, faults, ("record_outcome", (charge_id, self.webhooks[charge_id]), {}))
-        assert isinstance(answer, Receipt | Fault)
+        assert isinstance(answer, Receipt | InjectedFault)
 
     # What holds at any time
 
@@ -359,7 +360,7 @@ class BlockingServiceMachine(RuleBasedStateMachine):
 
     def told(self, key: str, answer: Any) -> None:
         """Note what the caller was told about a key."""
-        if isinstance(answer, Fault):
+        if isinstance(answer, InjectedFault):
             self.doubtful |= {key} - self.acknowledged
         elif isinstance(answer, InsufficientFundsError | ReversalExceedsUsageError):
             assert key not in self.acknowledged

@@ -357,13 +357,13 @@ def test_lots_and_charges_that_the_ledger_no_longer_keeps_are_found_in_the_stora
 def test_in_the_callers_transaction_no_charge_is_made_and_the_receipt_says_so(hire: Hire) -> None:
     desk = hire(funds=100)
     desk.do("configure_auto_recharge", recharging(recharge_when_refused=True))
-    desk.storage.in_caller_transaction = True
+    desk.inner.in_caller_transaction = True
     assert [charge.status for charge in desk.do("purchase", usd(50)).pending_charges] == ["requested"]
     assert len(desk.do("settle").pending_charges) == 1
     desk.refusal(InsufficientFundsError, "consume", usd(200))
     assert list(settled_due(desk)) == ["acme"]
     assert desk.provider.asked == []
-    desk.storage.in_caller_transaction = False
+    desk.inner.in_caller_transaction = False
     desk.do("settle")
     desk.do("settle")
     assert len(desk.provider.taken) == 2
@@ -375,7 +375,7 @@ def test_in_the_callers_transaction_no_ledger_is_kept_from_one_call_to_the_next(
     loads = desk.plan.calls["load"]
     desk.do("consume", usd(1))
     assert desk.plan.calls["load"] == loads
-    desk.storage.in_caller_transaction = True
+    desk.inner.in_caller_transaction = True
     for more in (1, 2):
         desk.do("consume", usd(1))
         assert desk.plan.calls["load"] == loads + more
@@ -384,9 +384,9 @@ def test_in_the_callers_transaction_no_ledger_is_kept_from_one_call_to_the_next(
 def test_what_a_callers_transaction_took_back_is_not_kept_in_mind(hire: Hire) -> None:
     desk = hire(funds=100)
     desk.service = desk.another_service()
-    desk.storage.in_caller_transaction = True
+    desk.inner.in_caller_transaction = True
     desk.do("consume", usd(1))
-    desk.storage.in_caller_transaction = False
+    desk.inner.in_caller_transaction = False
     loads = desk.plan.calls["load"]
     desk.do("consume", usd(1))
     assert desk.plan.calls["load"] == loads + 1
@@ -394,7 +394,7 @@ def test_what_a_callers_transaction_took_back_is_not_kept_in_mind(hire: Hire) ->
 
 def test_in_the_callers_transaction_nobody_waits_for_anybody_and_nothing_is_gathered(hire: Hire) -> None:
     desk = hire(funds=100)
-    desk.storage.in_caller_transaction = True
+    desk.inner.in_caller_transaction = True
     if desk.is_async:
 
         async def both() -> None:

@@ -33,8 +33,8 @@ from commcredits import (
     VersionConflictError,
     WrongTypeError,
 )
+from commcredits.testing.strategies import histories
 from desk import DAY, HOUR, MINUTE, MOMENT, OPENED, Desk, names, topping_up, usd
-from strategies import histories
 
 
 class Blocking:

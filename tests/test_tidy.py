@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "storages",
     ),
     ("telephony.calls", "telephony.pstn", "telephony"),
+    ("testing.faults", "testing.histories", "testing.strategies", "testing"),
 )
 
 # The core: these floors, and the rooms that are as pure as they are.
@@ -87,6 +88,7 @@ INTERNAL = {
     "stepping.SteppedPaymentMethod": "a part of LedgerService",
     "storage.SteppedStorage": "a part of LedgerService and of AsyncInMemoryStorage",
     "state.LedgerReads": "what Ledger and LedgerState have in common",
+    "testing.histories.History": "a part of the strategies",
     "usage.UsageCommands": "a part of Ledger",
 }
 

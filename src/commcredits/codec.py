@@ -23,7 +23,7 @@ from commcredits.money import _from_text
 from commcredits.payment import Charge, ChargeStatus, Declined, Paid, Processing, Purpose
 from commcredits.policy import RechargeLimit, RechargePolicy, RetryPolicy, Terms, Threshold
 from commcredits.state import LedgerState
-from commcredits.times import FIRST_YEAR, PERIOD_PARTS
+from commcredits.times import LONG_AGO, PERIOD_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,10 +210,11 @@ def _value(kind: type, **coders: _Coder) -> _Coder:
 
 
 def _decode_time(text: Any) -> datetime:
-    # Not `times.utc`: an expiry may lie beyond the years in which a command may happen.
+    # Not `times.utc`: an expiry may lie beyond the years in which a command may happen, and a lot whose time was over
+    # is taken up again as of LONG_AGO.
     time = datetime.fromisoformat(text)
-    if time.utcoffset() is None or time.year < FIRST_YEAR:
-        raise ValueError(f"{text} is naive, or before {FIRST_YEAR}")
+    if time.utcoffset() is None or time < LONG_AGO:
+        raise ValueError(f"{text} is naive, or before {LONG_AGO.year}")
     return time.astimezone(UTC)
 
 

@@ -27,10 +27,18 @@ class Card:
 
     def __init__(self) -> None:
         self.charged: list[str] = []
+        self.during: Callable[[], object] | None = None
 
     def charge(self, charge: Charge) -> Outcome:
         self.charged.append(charge.charge_id)
+        if self.during:
+            self.during()
         return Paid(f"receipt-{len(self.charged)}")
+
+
+class AsyncCard(Card):
+    async def charge(self, charge: Charge) -> Outcome:  # type: ignore[override]
+        return super().charge(charge)
 
 
 class Database:
@@ -47,8 +55,8 @@ class Database:
     def storage_on(self, connection: Any, **options: Any) -> Any:
         return (SQLiteStorage if self.kind == "sqlite" else PostgresStorage)(connection, **options)
 
-    def service(self, storage: Any = None) -> LedgerService:
-        return LedgerService(storage or self.storage, self.card, clock=lambda: self.now)
+    def service(self, storage: Any = None, **options: Any) -> LedgerService:
+        return LedgerService(storage or self.storage, self.card, clock=lambda: self.now, **options)
 
     def opened(self, ledger_id: str = "acme", funds: int = 100) -> LedgerService:
         """A service, and a ledger that recharges itself."""
@@ -80,9 +88,11 @@ def sqlite_database(folder: Path) -> Iterator[Database]:
         connection.execute("PRAGMA journal_mode=WAL")
         return connection
 
-    yield Database("sqlite", connect)
-    for connection in opened:
-        connection.close()
+    try:
+        yield Database("sqlite", connect)
+    finally:
+        for connection in opened:
+            connection.close()
 
 
 @contextmanager
@@ -93,6 +103,8 @@ def postgres_database(dsn: str) -> Iterator[Database]:
         opened.append(psycopg.connect(dsn, autocommit=True))
         return opened[-1]
 
-    yield Database("postgres", connect)
-    for connection in opened:
-        connection.close()
+    try:
+        yield Database("postgres", connect)
+    finally:
+        for connection in opened:
+            connection.close()

@@ -17,6 +17,7 @@ from commcredits import (
     InvalidValueError,
     Ledger,
     LedgerOpened,
+    LedgerService,
     Money,
     RechargePolicy,
     Terms,
@@ -26,7 +27,7 @@ from commcredits import (
     WrongTypeError,
 )
 from commcredits.codec import event_from_json, event_to_json
-from commcredits.storages import postgres, rows, sqlite
+from commcredits.storages import rows
 from commcredits.storages.rows import Position
 
 # The tables
@@ -85,37 +86,19 @@ def test_what_the_balance_was_after_events_read_back_and_appended_elsewhere_is_n
     assert list(database.storage.history("acme")) == events
 
 
-def test_no_statement_looks_at_every_row(database: Database) -> None:
-    database.opened()
-    for sql in every_statement(database.kind):
-        if database.kind == "sqlite":
-            plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", *[None] * sql.count("?"))]
-            assert not [line for line in plan if line.startswith("SCAN commcredits")], plan
-        else:
-            database.execute("SET enable_seqscan = off")
-            database.execute("SET plan_cache_mode = force_generic_plan")
-            database.execute(f"PREPARE statement AS {numbered(sql)}")
-            values = ", ".join(["NULL"] * sql.count("%s"))
-            plan = [row[0] for row in database.execute(f"EXPLAIN EXECUTE statement ({values})")]
-            database.execute("DEALLOCATE statement")
-            assert not [line for line in plan if "Seq Scan on commcredits" in line], plan
-
-
-def every_statement(kind: str) -> list[str]:
-    if kind == "sqlite":
-        names = ("_HEAD", "_AFTER", "_WITH_KEYS", "_WITH_HOLDS", "_DUE", "_FEED", "_MOVE")
-        return [getattr(sqlite, name) for name in names]
-    return [
-        getattr(postgres, name) for name in ("_HEAD", "_AFTER", "_WITH_KEYS", "_WITH_HOLDS", "_ABOUT", "_DUE", "_FEED")
-    ]
-
-
-def numbered(sql: str) -> str:
-    parts = sql.split("%s")
-    return "".join(f"{part}${number}" for number, part in enumerate(parts[:-1], 1)) + parts[-1]
-
-
 # All or nothing, and joining the caller's transaction
+
+
+def test_an_append_of_nothing_changes_nothing_and_still_looks_at_the_version(database: Database) -> None:
+    service = database.opened()
+    ledger = Ledger.replay(list(service.history("acme")))
+    for ledger_id, version in (("acme", 3), ("nobody", 0)):
+        database.storage.append(ledger_id, (), expected_version=version, head=Head.of(ledger), state=ledger.state)
+    for ledger_id, version in (("acme", 2), ("acme", 0), ("nobody", 1)):
+        with pytest.raises(VersionConflictError):
+            database.storage.append(ledger_id, (), expected_version=version, head=Head.of(ledger), state=ledger.state)
+    assert database.storage.load("nobody") is None
+    assert service.get("acme").version == 3
 
 
 def test_an_append_that_fails_in_the_middle_leaves_nothing(database: Database) -> None:
@@ -227,6 +210,8 @@ TAMPERINGS = {
     "the type": ("type", "'FundsAdded'"),
     "the time": ("at", "'2026-01-01T00:00:00.000001+00:00'"),
     "the key": ("idempotency_key", "'other'"),
+    "the hold's id": ("hold_id", "'other'"),
+    "what it is about": ("subject", "'2'"),
     "the version": ("version", "44"),
     "the checksum": ("checksum", "'0000000000000000'"),
 }
@@ -405,6 +390,52 @@ def test_of_several_workers_one_makes_the_charge(database: Database) -> None:
         worker.settle_due()
     assert len(database.card.charged) == 1
     assert workers[0].get("acme").balance == usd(55)
+
+
+def test_a_claimed_charge_is_not_made_by_another_worker_while_its_outcome_is_awaited(database: Database) -> None:
+    service = below_the_threshold(database)
+    other = database.service(database.storage_on(database.connect()))
+    meanwhile: list[Any] = []
+    database.card.during = lambda: meanwhile.append((other.settle_due(), other.settle("acme")))
+    service.settle_due()
+    [(due, settled)] = meanwhile
+    assert (due, settled.events, len(settled.pending_charges)) == ({}, (), 1)
+    assert len(database.card.charged) == 1
+    assert other.get("acme").balance == usd(55)
+
+
+def test_a_worker_that_dies_delays_its_charge_by_the_delay_of_the_terms_and_no_more(database: Database) -> None:
+    service = below_the_threshold(database)
+
+    def dies() -> None:
+        raise SystemExit
+
+    database.card.during = dies
+    with pytest.raises(SystemExit):
+        service.settle_due()
+    database.card.during = None
+    other = database.service(database.storage_on(database.connect()))
+    database.pass_time(minutes=5, microseconds=-1)
+    assert other.settle_due() == {}
+    database.pass_time(microseconds=1)
+    assert other.settle_due()["acme"].balance == usd(55)
+    assert len(set(database.card.charged)) == 1  # both under one key
+
+
+def test_a_ledger_that_cannot_be_read_does_not_stop_the_others(database: Database) -> None:
+    for ledger_id in ("a", "b", "c"):
+        below_the_threshold(database, ledger_id)
+    database.execute("UPDATE commcredits_events SET checksum = '' WHERE ledger_id = 'b' AND version = 2")
+    answers = database.service().settle_due()
+    assert isinstance(answers.pop("b"), UnreadableRecordError)
+    assert {ledger_id: answer.balance for ledger_id, answer in answers.items()} == {"a": usd(55), "c": usd(55)}
+
+
+def below_the_threshold(database: Database, ledger_id: str = "acme") -> LedgerService:
+    """A service, and a ledger whose charge is left to a worker."""
+    service = database.opened(ledger_id)
+    database.service(settles_inline=False).consume(ledger_id, usd(95))
+    return service
 
 
 def test_the_due_list_is_that_of_the_heads(database: Database) -> None:

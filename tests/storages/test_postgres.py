@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import psycopg
-import psycopg_pool
 import pytest
-from databases import T0, Card, Database, postgres_database, usd
+from databases import T0, AsyncCard, Database, postgres_database, usd
 
-from commcredits import AsyncLedgerService, Head, Ledger, Money, Outcome, Paid, RechargePolicy, Terms
+from commcredits import AsyncLedgerService, Head, Ledger, Money, RechargePolicy, Terms
 from commcredits.storages.postgres import AsyncPostgresStorage, PostgresStorage
 
 
@@ -94,27 +93,6 @@ def test_without_autocommit_nothing_is_durable_before_the_callers_commit(databas
         assert database.card.charged == []
         assert database.service().get("acme").balance == usd(100)
     assert database.service().get("acme").balance == usd(5)
-
-
-@pytest.mark.parametrize("autocommit", [True, False])
-def test_a_pool_commits_by_itself(database: Database, postgres_dsn: str, autocommit: bool) -> None:
-    database.opened()
-    options = {"autocommit": autocommit}
-    with psycopg_pool.ConnectionPool(postgres_dsn, min_size=1, max_size=3, kwargs=options, open=True) as pool:
-        storage = PostgresStorage(pool)
-        storage.create_tables()
-        assert not storage.in_caller_transaction
-        service = database.service(storage)
-        assert service.consume("acme", usd(95)).balance == usd(55)
-        assert len(service.consume_many("acme", [])) == 0
-    assert len(database.card.charged) == 1
-    assert database.service().get("acme").balance == usd(55)
-
-
-class AsyncCard(Card):
-    async def charge(self, charge: Any) -> Outcome:  # type: ignore[override]
-        self.charged.append(charge.charge_id)
-        return Paid()
 
 
 def test_coroutines_share_one_connection(database: Database, postgres_dsn: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from databases import postgres_database, usd
+from databases import T0, postgres_database, usd
+from test_plans import explained
 
-from commcredits import InvalidValueError, WrongTypeError
+from commcredits import Head, InvalidValueError, Ledger, WrongTypeError
+from commcredits.storages import postgres
 from commcredits.storages.postgres import PostgresStorage
 
 OLD = Path(__file__).parents[1] / "data" / "postgres_v1.sql"
@@ -82,6 +85,76 @@ def test_tables_are_made_within_the_callers_transaction_or_not_at_all(postgres_d
         database.storage.create_tables()
         database.execute("ROLLBACK")
         assert database.execute("SELECT 1 FROM pg_tables WHERE tablename LIKE 'commcredits%'") == []
+
+
+def parts_in(plan: str) -> set[str]:
+    """The parts that a plan looks into; names after theirs are aliases."""
+    return set(re.findall(r" on commcredits_(?:ledgers|events|snapshots)_(\d)\b", plan))
+
+
+def test_no_statement_but_the_feed_and_the_due_list_looks_into_more_than_one_part(postgres_dsn: str) -> None:
+    with postgres_database(postgres_dsn) as database:
+        database.storage.create_tables(partitions=7)
+        database.opened("acme").consume("acme", usd(1), idempotency_key="k")
+        database.connection.execute("SET plan_cache_mode = force_custom_plan")
+        acme = "'acme'"
+        parts = {}
+        for name, values in {
+            "_HEAD": (acme,),
+            "_AFTER": (acme, "0", "NULL"),
+            "_WITH_KEYS": (acme, "'{k}'"),
+            "_WITH_HOLDS": (acme, "'{h}'"),
+            "_ABOUT": (acme, "'2'", "2"),
+            "_DUE": ("'2030-01-01'", "9"),
+            "_FEED": ("-1", "''", "0", "9"),
+        }.items():
+            plan = explained(database, getattr(postgres, name), *values)
+            parts[name] = parts_in(plan)
+        assert {name for name, touched in parts.items() if len(touched) > 1} == {"_DUE", "_FEED"}
+        assert {len(parts[name]) for name in ("_DUE", "_FEED")} == {7}
+        assert len(set.union(*(touched for touched in parts.values() if len(touched) == 1))) == 1
+
+
+@pytest.mark.parametrize("events", [1, 3])
+def test_an_append_writes_to_one_part(postgres_dsn: str, events: int) -> None:
+    with postgres_database(postgres_dsn) as database:
+        database.storage.create_tables(partitions=7)
+        service = database.opened("acme")
+        plans: list[str] = []
+
+        class Explaining(psycopg.ClientCursor[Any]):
+            def execute(self, query: Any, values: Any = None, **named: Any) -> Any:
+                if values:
+                    told = psycopg.ClientCursor(self.connection).execute(f"EXPLAIN {query}", values)
+                    plans.append("\n".join(line for (line,) in told))
+                return super().execute(query, values, **named)
+
+        ledger = Ledger.replay(list(service.history("acme")))
+        usages = [event for n in range(events) for event in ledger.consume(usd(1), at=T0, idempotency_key=f"k{n}")]
+        database.connection.cursor_factory = Explaining
+        storage = PostgresStorage(database.connection, snapshot_every=1)
+        storage.append("acme", usages, expected_version=3, head=Head.of(ledger), state=ledger.state)
+        [plan] = plans
+        assert len(parts_in(plan)) == 1
+
+
+def test_a_role_that_may_only_read_and_write_rows_is_enough_once_the_tables_are_there(postgres_dsn: str) -> None:
+    with postgres_database(postgres_dsn) as database:
+        database.storage.create_tables()
+        [(schema,)] = database.execute("SELECT current_schema()")
+        role = f"{schema}_application"
+        database.execute(f"CREATE ROLE {role}")
+        try:
+            database.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+            database.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA {schema} TO {role}")
+            database.execute(f"SET ROLE {role}")
+            database.storage.create_tables()
+            assert database.opened().consume("acme", usd(95)).balance == usd(55)
+            assert len(database.storage.feed(None, 99)) == 8
+        finally:
+            database.execute("RESET ROLE")
+            database.execute(f"DROP OWNED BY {role}")
+            database.execute(f"DROP ROLE {role}")
 
 
 def test_every_key_and_index_but_two_begins_with_the_ledger(postgres_dsn: str) -> None:

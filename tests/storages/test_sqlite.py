@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import pytest
-from databases import T0, Card, Database, sqlite_database, usd
+from databases import T0, AsyncCard, Database, sqlite_database, usd
 
-from commcredits import AsyncLedgerService, Head, Ledger, Outcome, Paid, RechargePolicy, Terms, VersionConflictError
+from commcredits import AsyncLedgerService, DuplicateKeyError, Head, Ledger, RechargePolicy, Terms, VersionConflictError
 from commcredits.storages.sqlite import AsyncSQLiteStorage, SQLiteStorage
 
 OLD = Path(__file__).parents[1] / "data" / "sqlite_v1.sql"
@@ -94,6 +96,85 @@ def test_a_database_that_is_locked_says_so_itself(tmp_path: Path) -> None:
         impatient.close()
 
 
+def test_a_transaction_of_the_callers_that_read_first_and_cannot_write_is_left_to_the_caller(
+    database: Database,
+) -> None:
+    service = database.opened()
+    database.execute("BEGIN")  # deferred: what it reads first fixes what it sees
+    assert service.get("acme").balance == usd(100)
+    other = database.service(database.storage_on(database.connect()))
+    other.consume("acme", usd(1))
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        service.consume("acme", usd(2), idempotency_key="k")
+    assert database.connection.in_transaction
+    assert service.get("acme").balance == usd(100)
+    database.execute("ROLLBACK")
+    assert service.consume("acme", usd(2), idempotency_key="k").balance == usd(97)
+
+
+class InterruptedConnection(sqlite3.Connection):
+    """Is interrupted when a statement is done, as is one that waited for a lock."""
+
+    at = "nothing"
+
+    def cursor(self, *arguments: Any) -> Any:  # type: ignore[override]
+        return super().cursor(*arguments or (InterruptedCursor,))
+
+
+class InterruptedCursor(sqlite3.Cursor):
+    connection: InterruptedConnection
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        super().execute(sql, *values)
+        if sql.startswith(self.connection.at):
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("begin", ["", "BEGIN"])
+@pytest.mark.parametrize("at", ["BEGIN IMMEDIATE", "SAVEPOINT", "UPDATE", "RELEASE", "COMMIT"])
+def test_an_interrupt_leaves_no_transaction_open_but_the_callers(database: Database, at: str, begin: str) -> None:
+    database.opened()
+    name = database.execute("PRAGMA database_list")[0][2]
+    connection = sqlite3.connect(name, isolation_level=None, factory=InterruptedConnection)
+    service = database.service(database.storage_on(connection))
+    connection.execute(begin)
+    connection.at = at
+    is_reached = at == "UPDATE" or (at in ("SAVEPOINT", "RELEASE")) == bool(begin)
+    with pytest.raises(KeyboardInterrupt) if is_reached else nullcontext():
+        service.consume("acme", usd(1), idempotency_key="k")
+    connection.at = "nothing"
+    assert connection.in_transaction == bool(begin)
+    if begin:
+        connection.rollback()
+    was_stored = not begin and (at == "COMMIT" or not is_reached)
+    assert service.consume("acme", usd(1), idempotency_key="k").replayed == was_stored
+    assert database.service().get("acme").balance == usd(99)
+    connection.close()
+
+
+# Since Python 3.12 the driver has modes without and with autocommit, beside the one of old.
+MODES: list[dict[str, Any]] = [{}, {"isolation_level": None}]
+MODES += [{"autocommit": False}, {"autocommit": True}] if sys.version_info >= (3, 12) else []
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_only_a_connection_without_autocommit_leaves_the_commit_to_the_caller(
+    database: Database, mode: dict[str, Any]
+) -> None:
+    service = database.opened()
+    connection = sqlite3.connect(database.execute("PRAGMA database_list")[0][2], **mode)
+    storage = database.storage_on(connection)
+    commits_itself = mode.get("autocommit", True)
+    assert storage.in_caller_transaction is not commits_itself
+    receipt = database.service(storage).consume("acme", usd(95))
+    assert (len(database.card.charged), len(receipt.pending_charges)) == ((1, 0) if commits_itself else (0, 1))
+    assert service.get("acme").balance == usd(55 if commits_itself else 100)
+    connection.commit()
+    assert service.get("acme").balance == usd(55 if commits_itself else 5)
+    connection.close()
+
+
 def test_threads_share_one_connection(database: Database) -> None:
     service = database.opened(funds=1000)
     seen: list[bool] = []
@@ -113,12 +194,6 @@ def test_threads_share_one_connection(database: Database) -> None:
 
 
 # For coroutines
-
-
-class AsyncCard(Card):
-    async def charge(self, charge: Any) -> Outcome:  # type: ignore[override]
-        self.charged.append(charge.charge_id)
-        return Paid()
 
 
 async def opened(connection: aiosqlite.Connection, card: AsyncCard) -> AsyncLedgerService:
@@ -188,5 +263,83 @@ def test_a_caller_that_is_cancelled_leaves_no_transaction_open(tmp_path: Path) -
                     )
             await service.consume("acme", usd(1))
             assert not connection.in_transaction
+
+    asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize("isolation_level", [None, ""])
+def test_coroutines_are_told_what_refused_them_and_go_on_in_the_callers_transaction(
+    tmp_path: Path, isolation_level: Any
+) -> None:
+    async def refused() -> None:
+        name = tmp_path / "ledgers.db"
+        async with aiosqlite.connect(name, isolation_level=isolation_level) as connection:
+            service = await opened(connection, AsyncCard())
+            storage = AsyncSQLiteStorage(connection)
+            await service.consume("acme", usd(1), idempotency_key="k")
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            held = ledger.hold("h", usd(1), at=T0, expires_at=T0.replace(hour=1), idempotency_key="k")
+            for taken, begin in ((4, ""), (5, "BEGIN")):
+                await connection.execute(begin)
+                for version, error in ((9, VersionConflictError), (taken, DuplicateKeyError)):
+                    with pytest.raises(error):
+                        await storage.append(
+                            "acme", held, expected_version=version, head=Head.of(ledger), state=ledger.state
+                        )
+                assert connection.in_transaction == bool(begin)
+                assert (await service.consume("acme", usd(1), idempotency_key="k")).replayed
+                await service.consume("acme", usd(1))
+                await connection.commit()
+            assert (await service.get("acme")).balance == usd(97)
+            assert [event.version for _, event in await storage.feed(None, 99)] == list(range(1, 7))
+            assert await storage.due(T0, limit=9) == []
+
+    asyncio.run(refused())
+
+
+def test_a_caller_that_is_cancelled_and_rolls_back_at_once_leaves_nothing(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:
+            service = await opened(connection, AsyncCard())
+            storage = AsyncSQLiteStorage(connection)
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            events = ledger.consume(usd(1), at=T0)
+            for steps in range(20):
+                await connection.execute("BEGIN")
+                appending = asyncio.ensure_future(
+                    storage.append("acme", events, expected_version=3, head=Head.of(ledger), state=ledger.state)
+                )
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                appending.cancel()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                    appending.cancel()  # again, while it waits for what is under way
+                await asyncio.gather(appending, return_exceptions=True)
+                await connection.rollback()
+                assert len([event async for event in storage.history("acme")]) == 3
+                assert not connection.in_transaction
+            await storage.append("acme", events, expected_version=3, head=Head.of(ledger), state=ledger.state)
+
+    asyncio.run(cancelled())
+
+
+def test_an_append_that_fails_after_its_caller_was_cancelled_fails_in_silence(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:
+            service = await opened(connection, AsyncCard())
+            ledger = Ledger.replay([event async for event in service.history("acme")])
+            events = ledger.consume(usd(1), at=T0)
+            appending = asyncio.ensure_future(
+                AsyncSQLiteStorage(connection).append(
+                    "acme", events, expected_version=9, head=Head.of(ledger), state=ledger.state
+                )
+            )
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            appending.cancel()
+            [answer] = await asyncio.gather(appending, return_exceptions=True)
+            assert isinstance(answer, asyncio.CancelledError)
+            assert (await service.consume("acme", usd(1))).balance == usd(99)
 
     asyncio.run(cancelled())

@@ -40,7 +40,10 @@ __all__ = ["AsyncPostgresStorage", "Position", "PostgresStorage"]
 _T = TypeVar("_T")
 
 _COLUMN_TYPES = ("bigint", "text", "timestamptz", "numeric", "numeric", "text", "text", "text", "json", "text")
-_READ = "version, type, at, amount::text, balance_after::text, idempotency_key, payload::text, checksum"
+# As text, because what a connection makes of other types its owner may have changed.
+_UTC = """to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')"""
+_READ = f"""version, type, {_UTC}, amount::text, balance_after::text, idempotency_key, hold_id, subject, payload::text,
+    checksum"""
 _HEAD = """SELECT l.version, s.version, s.format, s.state, s.checksum
     FROM commcredits_ledgers l LEFT JOIN commcredits_snapshots s ON s.ledger_id = l.ledger_id
     WHERE l.ledger_id = %s"""
@@ -49,7 +52,9 @@ _WITH_KEYS = f"SELECT {_READ} FROM commcredits_events WHERE ledger_id = %s AND i
 _WITH_HOLDS = "SELECT hold_id FROM commcredits_events WHERE ledger_id = %s AND hold_id = ANY(%s)"
 _ABOUT = f"""SELECT {_READ} FROM commcredits_events WHERE ledger_id = %s AND (subject = %s OR version = %s)
     ORDER BY version"""
-_DUE = "SELECT ledger_id FROM commcredits_ledgers WHERE next_due <= %s ORDER BY next_due, ledger_id LIMIT %s"
+_DUE = (
+    "SELECT ledger_id FROM commcredits_ledgers WHERE next_due <= %s::timestamptz ORDER BY next_due, ledger_id LIMIT %s"
+)
 _FEED = f"""SELECT feed_number, ledger_id, {_READ} FROM commcredits_events
     WHERE (feed_number, ledger_id, version) > (%s, %s, %s) AND feed_number < commcredits_horizon()
     ORDER BY feed_number, ledger_id, version LIMIT %s"""
@@ -76,12 +81,12 @@ def _append_sql(*, opens: bool, single: bool, keys: int, holds: int, keeps: bool
         SELECT ledger_id, %s::bigint, %s::integer, %s::text, %s::text FROM moved
         ON CONFLICT (ledger_id) DO UPDATE SET version = excluded.version, format = excluded.format,
             state = excluded.state, checksum = excluded.checksum)"""
-    columns = ", ".join(rows.EVENT_COLUMNS)
+    columns = ", ".join(EventRow._fields)
     if single:
         added = f"SELECT ledger_id, feed_number, {', '.join(f'%s::{kind}' for kind in _COLUMN_TYPES)} FROM moved"
     else:
         kinds = ["text" if kind == "json" else kind for kind in _COLUMN_TYPES]  # or it would stay a quoted text
-        named = ", ".join(f"{name} {kind}" for name, kind in zip(rows.EVENT_COLUMNS, kinds, strict=True))
+        named = ", ".join(f"{name} {kind}" for name, kind in zip(EventRow._fields, kinds, strict=True))
         # One JSON for all, because to quote the payloads in an array takes longer than to insert them.
         chosen = columns.replace("payload", "payload::json")
         added = f"""SELECT ledger_id, feed_number, {chosen}
@@ -105,18 +110,18 @@ def _append(
     if not events:
         yield from _refusal(ledger_id, expected_version, keys, holds)
         return
-    values: list[Any] = [expected_version + len(events), *_head_values(head), ledger_id]
+    values: list[Any] = [expected_version + len(events), *rows.head_row(head), ledger_id]
     if expected_version:
         values.append(expected_version)
         for taken in filter(None, (keys, holds)):
             values += [ledger_id, taken[0] if len(taken) == 1 else taken]
     if snapshot is not None:
         values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
-    added = [_event_values(row) for row in rows.event_rows(ledger_id, events, head)]
+    added = rows.event_rows(ledger_id, events, head)
     if len(added) == 1:
         values += added[0]
     else:
-        values.append(to_text([dict(zip(rows.EVENT_COLUMNS, row, strict=True)) for row in added]))
+        values.append(to_text([row._asdict() for row in added]))
     sql = _append_sql(
         opens=not expected_version,
         single=len(added) == 1,
@@ -128,21 +133,6 @@ def _append(
     if answer.changed != len(events):
         yield from _refusal(ledger_id, expected_version, keys, holds)
         raise VersionConflictError(ledger_id, expected_version)
-
-
-def _head_values(head: Head) -> tuple[Any, ...]:
-    return (
-        head.as_of.isoformat(),
-        head.balance.currency,
-        rows.decimal(head.balance),
-        rows.decimal(head.available),
-        None if head.next_due is None else head.next_due.isoformat(),
-    )
-
-
-def _event_values(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    version, kind, at, *rest = row
-    return (version, kind, at.isoformat(), *rest)
 
 
 def _refusal(ledger_id: str, expected_version: int, keys: list[str], holds: list[str]) -> Steps[None]:
@@ -194,7 +184,7 @@ def _about(ledger_id: str, subject: int | str) -> Steps[list[Event]]:
 
 def _due(before: datetime, limit: int) -> Steps[list[str]]:
     rows.check_count("limit", limit)
-    found = yield Step(_DUE, (utc(before, "before"), limit))
+    found = yield Step(_DUE, (rows.stored_time(utc(before, "before")), limit))
     return [ledger_id for (ledger_id,) in found.rows]
 
 

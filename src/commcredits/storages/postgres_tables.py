@@ -31,7 +31,8 @@ _TABLES = (
         next_due timestamptz,
         feed_number bigint NOT NULL
     ) {partitioned}""",
-    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due, ledger_id) WHERE next_due IS NOT NULL",
+    # ASC goes without saying but in YugabyteDB, where the first column of an index is hashed unless it is said.
+    "CREATE INDEX commcredits_due ON commcredits_ledgers (next_due ASC, ledger_id) WHERE next_due IS NOT NULL",
     # The payload is json, not jsonb, so that its text stays as it was written: the checksum is over it.
     """CREATE TABLE commcredits_events (
         ledger_id text COLLATE "C" NOT NULL,
@@ -51,7 +52,7 @@ _TABLES = (
         WHERE idempotency_key IS NOT NULL""",
     "CREATE UNIQUE INDEX commcredits_hold ON commcredits_events (ledger_id, hold_id) WHERE hold_id IS NOT NULL",
     "CREATE INDEX commcredits_subject ON commcredits_events (ledger_id, subject, version) WHERE subject IS NOT NULL",
-    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number, ledger_id, version)",
+    "CREATE INDEX commcredits_feed ON commcredits_events (feed_number ASC, ledger_id, version)",
     """CREATE TABLE commcredits_snapshots (
         ledger_id text COLLATE "C" PRIMARY KEY,
         version bigint NOT NULL,
@@ -78,7 +79,10 @@ def create_tables(partitions: int) -> Steps[None]:
     if partitions != 0:
         rows.check_count("partitions", partitions)
     yield Step("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
+    # Looked for first, because IF NOT EXISTS asks for the right to create even where nothing is created.
+    found = yield Step("SELECT 1 FROM pg_tables WHERE schemaname = current_schema AND tablename = 'commcredits_schema'")
+    if not found.rows:
+        yield Step("CREATE TABLE commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
     found = yield Step("SELECT version, feed_offset FROM commcredits_schema")
     version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
     if version == 0:
@@ -89,6 +93,8 @@ def create_tables(partitions: int) -> Steps[None]:
         for statement in _UPGRADES[older]:
             yield Step(statement)
     offset = yield from _feed_offset(max((row[1] for row in found.rows), default=0))
+    if (_SCHEMA_VERSION, offset) in found.rows:
+        return
     for statement in _FUNCTIONS:
         yield Step(statement.format(offset=offset))
     yield Step("DELETE FROM commcredits_schema")

@@ -28,18 +28,6 @@ if TYPE_CHECKING:
     from commcredits.state import LedgerState
     from commcredits.storage import Head
 
-EVENT_COLUMNS = (
-    "version",
-    "type",
-    "at",
-    "amount",
-    "balance_after",
-    "idempotency_key",
-    "hold_id",
-    "subject",
-    "payload",
-    "checksum",
-)
 PAGE = 1000
 """How many events a history is read at a time."""
 
@@ -79,19 +67,18 @@ class Snapshots:
 
 
 class EventRow(NamedTuple):
-    """The columns of an event that are read back."""
+    """The columns of an event, as they are read back."""
 
     version: int
     type: str
-    at: datetime
+    at: str
     amount: str | None
     balance_after: str | None
     idempotency_key: str | None
+    hold_id: str | None
+    subject: str | None
     payload: str
     checksum: str
-
-
-READ_COLUMNS = ", ".join(EventRow._fields)
 
 
 @total_ordering
@@ -129,22 +116,33 @@ class Position:
         return cls(int(number), ledger_id, int(version))
 
 
-def event_rows(ledger_id: str, events: Sequence[Event], head: Head) -> list[tuple[Any, ...]]:
-    """The values of `EVENT_COLUMNS` for the events of an append."""
+def head_row(head: Head) -> tuple[str | None, ...]:
+    """Where a ledger stands: the time, currency, balance, what is available, and when something falls due."""
+    return (
+        stored_time(head.as_of),
+        head.balance.currency,
+        decimal(head.balance),
+        decimal(head.available),
+        None if head.next_due is None else stored_time(head.next_due),
+    )
+
+
+def event_rows(ledger_id: str, events: Sequence[Event], head: Head) -> list[EventRow]:
+    """The rows for the events of an append."""
     note_balance(events[-1], head.balance._billionths)
     return [event_row(ledger_id, head.balance.currency, event) for event in events]
 
 
-def event_row(ledger_id: str, currency: str, event: Event) -> tuple[Any, ...]:
-    """The values of `EVENT_COLUMNS` for an event of a ledger."""
+def event_row(ledger_id: str, currency: str, event: Event) -> EventRow:
+    """The row for an event of a ledger."""
     payload = event_to_text(event)
     billionths = balance_after(event)
     balance = None if billionths is None else decimal(_of(billionths, currency))
     hold_id, subject = _names(event)
-    return (
+    return EventRow(
         event._version,
         event.__class__.__name__,
-        event._at,
+        stored_time(event._at),
         decimal(getattr(event, "amount", None)),
         balance,
         event._key,
@@ -172,9 +170,10 @@ def read_event(ledger_id: str, row: EventRow) -> Event:
     if checksum(ledger_id, row.version, row.balance_after, row.payload) != row.checksum:
         raise UnreadableRecordError(row, f"event {row.version} of {ledger_id!r} was changed after it was recorded")
     event = event_from_json(_loaded(row.payload))
-    told = (type(event).__name__, event.version, event.at, event.idempotency_key)
-    columns = (row.type, row.version, row.at, row.idempotency_key)
-    if told != columns or decimal(getattr(event, "amount", None)) != row.amount:
+    told = (type(event).__name__, event.version, event.idempotency_key, *_names(event))
+    columns = (row.type, row.version, row.idempotency_key, row.hold_id, row.subject)
+    amount = decimal(getattr(event, "amount", None))
+    if told != columns or event.at != read_time(row.at) or amount != row.amount:
         raise UnreadableRecordError(row, f"the columns of event {row.version} of {ledger_id!r} differ from its payload")
     return event
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from sqlite3 import IntegrityError
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from sqlite3 import IntegrityError, OperationalError
+from typing import TYPE_CHECKING, TypeVar
 
 from commcredits.codec import STATE_FORMAT
 from commcredits.errors import DuplicateKeyError, VersionConflictError
@@ -82,25 +83,26 @@ _OPEN = """INSERT INTO commcredits_ledgers (version, as_of, currency, balance, a
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 _MOVE = """UPDATE commcredits_ledgers SET version = ?, as_of = ?, currency = ?, balance = ?, available = ?, next_due = ?
     WHERE ledger_id = ? AND version = ?"""
-_ADD = f"""INSERT INTO commcredits_events (ledger_id, {", ".join(rows.EVENT_COLUMNS)})
-    VALUES (?{", ?" * len(rows.EVENT_COLUMNS)})"""
+_COLUMNS = ", ".join(EventRow._fields)
+_ADD = f"INSERT INTO commcredits_events (ledger_id, {_COLUMNS}) VALUES (?{', ?' * len(EventRow._fields)})"
 _KEEP = """INSERT INTO commcredits_snapshots (ledger_id, version, format, state, checksum) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (ledger_id) DO UPDATE SET version = excluded.version, format = excluded.format,
         state = excluded.state, checksum = excluded.checksum"""
 _HEAD = """SELECT l.version, s.version, s.format, s.state, s.checksum
     FROM commcredits_ledgers l LEFT JOIN commcredits_snapshots s ON s.ledger_id = l.ledger_id
     WHERE l.ledger_id = ?"""
-_AFTER = f"""SELECT {rows.READ_COLUMNS} FROM commcredits_events
+_AFTER = f"""SELECT {_COLUMNS} FROM commcredits_events
     WHERE ledger_id = ? AND version > ? ORDER BY version LIMIT ?"""
-_WITH_KEYS = f"""SELECT {rows.READ_COLUMNS} FROM commcredits_events
+_WITH_KEYS = f"""SELECT {_COLUMNS} FROM commcredits_events
     WHERE ledger_id = ? AND idempotency_key IN (SELECT value FROM json_each(?))"""
 _WITH_HOLDS = """SELECT hold_id FROM commcredits_events
     WHERE ledger_id = ? AND hold_id IN (SELECT value FROM json_each(?))"""
-_ABOUT = f"""SELECT {rows.READ_COLUMNS} FROM commcredits_events WHERE ledger_id = ?1 AND subject = ?2
-    UNION SELECT {rows.READ_COLUMNS} FROM commcredits_events WHERE ledger_id = ?1 AND version = ?3
+# What an event is about beside itself is never itself, so no event is in both parts.
+_ABOUT = f"""SELECT {_COLUMNS} FROM commcredits_events WHERE ledger_id = ? AND subject = ?
+    UNION ALL SELECT {_COLUMNS} FROM commcredits_events WHERE ledger_id = ? AND version = ?
     ORDER BY version"""
 _DUE = "SELECT ledger_id FROM commcredits_ledgers WHERE next_due <= ? ORDER BY next_due, ledger_id LIMIT ?"
-_FEED = f"""SELECT position, ledger_id, {rows.READ_COLUMNS} FROM commcredits_events
+_FEED = f"""SELECT position, ledger_id, {_COLUMNS} FROM commcredits_events
     WHERE position > ? ORDER BY position LIMIT ?"""
 
 
@@ -115,6 +117,8 @@ def _create_tables() -> Steps[None]:
     yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version INTEGER NOT NULL)")
     found = yield Step("SELECT version FROM commcredits_schema")
     version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
+    if version == _SCHEMA_VERSION:
+        return
     if version == 0:
         for statement in _TABLES:
             yield Step(statement)
@@ -129,32 +133,20 @@ def _create_tables() -> Steps[None]:
 def _append(
     ledger_id: str, events: Sequence[Event], expected_version: int, head: Head, snapshot: LedgerState | None
 ) -> Steps[None]:
-    values = (expected_version + len(events), *_head_values(head), ledger_id)
+    if not events:
+        yield from _refusal(ledger_id, expected_version, (), ())
+        return
+    values = (expected_version + len(events), *rows.head_row(head), ledger_id)
     moved = yield Step(_MOVE, (*values, expected_version)) if expected_version else Step(_OPEN, values)
     if moved.changed != 1:
         raise _RefusedError
-    added = [_event_values(ledger_id, row) for row in rows.event_rows(ledger_id, events, head)] if events else []
+    added = [(ledger_id, *row) for row in rows.event_rows(ledger_id, events, head)]
     if len(added) == 1:
         yield Step(_ADD, added[0])
     else:
         yield Step(_ADD, added, many=True)
     if snapshot is not None:
         yield Step(_KEEP, (ledger_id, snapshot.version, *rows.state_row(ledger_id, snapshot)))
-
-
-def _head_values(head: Head) -> tuple[Any, ...]:
-    return (
-        rows.stored_time(head.as_of),
-        head.balance.currency,
-        rows.decimal(head.balance),
-        rows.decimal(head.available),
-        None if head.next_due is None else rows.stored_time(head.next_due),
-    )
-
-
-def _event_values(ledger_id: str, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    version, kind, at, *rest = row
-    return (ledger_id, version, kind, rows.stored_time(at), *rest)
 
 
 def _refusal(ledger_id: str, expected_version: int, keys: Iterable[str], holds: Iterable[str]) -> Steps[None]:
@@ -181,27 +173,27 @@ def _load(ledger_id: str) -> Steps[tuple[Stored, bool] | None]:
         state = rows.read_state(ledger_id, version, text, checksum)
     after = 0 if state is None else version
     events = yield Step(_AFTER, (ledger_id, after, -1))
-    read = rows.read_events(ledger_id, map(_event_row, events.rows), after=after)
+    read = rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after)
     rows.check_whole(ledger_id, after + len(read), head_version)
     return Stored(state, tuple(read)), state_format not in (None, STATE_FORMAT)
 
 
 def _page(ledger_id: str, after_version: int) -> Steps[list[Event]]:
     events = yield Step(_AFTER, (ledger_id, after_version, rows.PAGE))
-    return rows.read_events(ledger_id, map(_event_row, events.rows), after=after_version)
+    return rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after_version)
 
 
 def _find(ledger_id: str, idempotency_keys: Iterable[str]) -> Steps[dict[str, Event]]:
     keys = list(dict.fromkeys(idempotency_keys))
     found = yield Step(_WITH_KEYS, (ledger_id, json.dumps(keys)))
-    events = {row[5]: rows.read_event(ledger_id, _event_row(row)) for row in found.rows}
+    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows}
     return {key: events[key] for key in keys if key in events}
 
 
 def _about(ledger_id: str, subject: int | str) -> Steps[list[Event]]:
     own = subject if isinstance(subject, int) else -1
-    found = yield Step(_ABOUT, (ledger_id, rows.subject_text(subject), own))
-    return rows.events_about((rows.read_event(ledger_id, _event_row(row)) for row in found.rows), subject)
+    found = yield Step(_ABOUT, (ledger_id, rows.subject_text(subject), ledger_id, own))
+    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows), subject)
 
 
 def _due(before: datetime, limit: int) -> Steps[list[str]]:
@@ -214,14 +206,9 @@ def _feed(after: Position | None, limit: int) -> Steps[list[tuple[Position, Even
     rows.check_count("limit", limit)
     found = yield Step(_FEED, (0 if after is None else after.number, limit))
     return [
-        (Position(position, ledger_id, row[0]), rows.read_event(ledger_id, _event_row(row)))
+        (Position(position, ledger_id, row[0]), rows.read_event(ledger_id, EventRow._make(row)))
         for position, ledger_id, *row in found.rows
     ]
-
-
-def _event_row(row: Sequence[Any]) -> EventRow:
-    version, kind, at, *rest = row
-    return EventRow(version, kind, rows.read_time(at), *rest)
 
 
 # --- how it is done: blocking, and for coroutines
@@ -336,14 +323,16 @@ class SQLiteStorage:
         execute = self._cursor.execute
         with self._lock:
             begin, commit, undo = _WITHIN if self._connection.in_transaction else _ALONE
-            execute(begin)
             try:
+                execute(begin)  # in here, because an interrupt that came while it waited is raised when it has begun
                 result = self._carry_out(steps)
                 execute(commit)
             except BaseException:
-                if self._connection.in_transaction:  # some errors of the database have already ended it
-                    for statement in undo:
-                        execute(statement)
+                # Some errors of the database have already ended it; a savepoint there may never have been.
+                if self._connection.in_transaction:
+                    with suppress(OperationalError):
+                        for statement in undo:
+                            execute(statement)
                 raise
             return result
 
@@ -429,8 +418,16 @@ class AsyncSQLiteStorage:
             return await self._carry_out(steps)
 
     async def _write(self, steps: Steps[_T]) -> _T:
-        # In a task of its own, because a caller cancelled in the middle would leave the transaction open.
-        return await asyncio.shield(self._write_alone(steps))
+        # In a task of its own, because a caller cancelled in the middle would leave the transaction open. It is waited
+        # for even then, because one who ended its own transaction at once would leave the rest to one of nobody's.
+        writing = asyncio.ensure_future(self._write_alone(steps))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            while not writing.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([writing])
+            raise
 
     async def _write_alone(self, steps: Steps[_T]) -> _T:
         async with self._lock:
@@ -439,14 +436,14 @@ class AsyncSQLiteStorage:
             self._writes_alone = not within
             try:
                 await self._connection.execute(begin)
-                try:
-                    result = await self._carry_out(steps)
-                    await self._connection.execute(commit)
-                except BaseException:
-                    if self._connection.in_transaction:
+                result = await self._carry_out(steps)
+                await self._connection.execute(commit)
+            except BaseException:
+                if self._connection.in_transaction:
+                    with suppress(OperationalError):
                         for statement in undo:
                             await self._connection.execute(statement)
-                    raise
+                raise
             finally:
                 self._writes_alone = False
             return result

@@ -11,6 +11,7 @@ from hypothesis import find, given
 from build import T0, hour, kinds, usd
 from commcredits import Charge, Declined, Event, InMemoryStorage, Ledger, Paid, Processing, Terms
 from commcredits.storage import Head
+from commcredits.testing.faults import InjectedFault
 from faults import (
     AFTER,
     BEFORE,
@@ -18,7 +19,6 @@ from faults import (
     OK,
     AsyncFaultyPaymentMethod,
     AsyncFaultyStorage,
-    Fault,
     FaultyPaymentMethod,
     FaultyStorage,
     Plan,
@@ -89,12 +89,12 @@ def test_a_call_fails_when_planned_before_or_after_its_work_and_then_no_more(par
 
     idle, done = did(), {"append": (2, 0), "charge": (1, 1)}.get(name, (1, 0))
     parts.plan.set(**{name: [BEFORE]})
-    with pytest.raises(Fault, match=name):
+    with pytest.raises(InjectedFault, match=name):
         parts.call(name)
     assert did() == idle
     parts.ledger = Ledger.replay(parts.inner.history("acme"))
     parts.plan.set(**{name: [AFTER]})
-    with pytest.raises(Fault, match=name):
+    with pytest.raises(InjectedFault, match=name):
         parts.call(name)
     assert did() == done
     assert parts.plan.calls[name] == (3 if name == "append" else 2)
@@ -116,7 +116,7 @@ def test_what_is_well_is_what_the_storage_underneath_says(parts: Parts) -> None:
 def test_what_was_stored_is_remembered_though_the_caller_was_told_otherwise(parts: Parts) -> None:
     parts.plan.set(append=[BEFORE, AFTER])
     for _ in range(2):
-        with pytest.raises(Fault):
+        with pytest.raises(InjectedFault):
             parts.call("append")
         parts.ledger = Ledger.replay([parts.ledger.opened])
     assert [kinds(events) for events in parts.storage.appended] == [["LedgerOpened"], ["FundsAdded"]]
@@ -131,7 +131,7 @@ def test_a_plan_goes_step_by_step_for_each_call_by_its_name(parts: Parts) -> Non
     assert not parts.plan.is_over
     parts.call("load")
     assert done == ["first"]
-    with pytest.raises(Fault):
+    with pytest.raises(InjectedFault):
         parts.call("load")
     assert parts.plan.is_over
     parts.call("load")
@@ -178,7 +178,7 @@ def test_a_seed_makes_the_same_faults_again_of_both_kinds() -> None:
             try:
                 with plan.around("load"):
                     work = "done"
-            except Fault:
+            except InjectedFault:
                 work += ", failed"
             told.append(work)
         return told
