@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 
 from commcredits import Event, InvalidValueError, UnreadableRecordError, WrongTypeError
 from commcredits.storage import subjects
-from commcredits.storages.rows import Position, event_row, read_event, read_time
+from commcredits.storages.rows import Position, event_row, read_event, read_time, stored_time
 from commcredits.testing.strategies import histories
 
 positions = st.builds(Position, st.integers(0), st.text(min_size=1), st.integers(1))
@@ -55,6 +56,13 @@ def test_a_position_is_read_from_text_only() -> None:
         Position.parse(value)
     with pytest.raises(TypeError):
         assert Position(1, "a", 1) < value
+
+
+@given(times=st.lists(st.datetimes(timezones=st.just(UTC)), min_size=2))
+def test_times_sort_as_their_texts_and_come_back_from_them(times: list[datetime]) -> None:
+    times += [at.replace(microsecond=0) for at in times]
+    assert [read_time(text) for text in sorted(map(stored_time, times))] == sorted(times)
+    assert {len(stored_time(at)) for at in times} == {32}
 
 
 @pytest.mark.parametrize("text", ["yesterday", None, 5])
