@@ -48,6 +48,15 @@ def test_in_memory_an_append_is_never_part_of_the_callers_transaction(make: Call
     assert make().in_caller_transaction is False
 
 
+def test_in_memory_an_append_of_nothing_opens_no_ledger() -> None:
+    account = Account(InMemoryStorage())
+    head, state = Head.of(account.ledger), account.ledger.state
+    account.storage.append("nobody", (), expected_version=0, head=head, state=state)
+    assert account.storage.load("nobody") is None
+    with pytest.raises(VersionConflictError):
+        account.storage.append("nobody", (), expected_version=1, head=head, state=state)
+
+
 @pytest.mark.parametrize("every", [1, 2, 10, 100])
 def test_in_memory_a_snapshot_is_kept_whenever_so_many_events_came(every: int) -> None:
     account = Account(InMemoryStorage(snapshot_every=every))

@@ -254,7 +254,7 @@ class PostgresStorage:
 
         `partitions`: into how many parts, by a hash of the ledger's id, new tables are divided; 0: not at all. After a
         dump was restored into another server, call it before anything is appended there: the feed goes by numbers that
-        start anew, and who follows it would miss what gets a lower one than he has seen.
+        start anew, and a follower would miss what gets one lower than the last that it read.
 
         Raises: UnreadableRecordError when a newer version of this library made the tables.
         """
