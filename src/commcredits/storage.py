@@ -212,6 +212,8 @@ class InMemoryStorage:
             record = self._records.get(ledger_id) or _Record()
             if len(record.events) != expected_version:
                 raise VersionConflictError(ledger_id, expected_version)
+            if not events:
+                return  # lest a ledger of no events be there
             keys, holds = names_of(ledger_id, events)
             for taken, names, namespace in ((record.keys, keys, "idempotency_key"), (record.held, holds, "hold_id")):
                 for name in names:

@@ -178,9 +178,15 @@ def stored_rows(server: PostgresServer) -> Iterator[Row]:
     )
     yield Row("SQLite: load after 10⁶ events", "after 10² events", "≤ 1.3", THE_TIME, stored.load_after_many)
     yield Row(f"SQLite: append at {samples.MANY_LOTS:,} lots", "1 lot", "≤ 2", THE_TIME, stored.append_with_many_lots)
-    yield Row("SQLite: one consumption", "`eventsourcing`'s recorder", "≥ 4", AS_FAST, stored.beside_recorder_on_sqlite)
     yield Row(
-        "PostgreSQL: one consumption",
+        "SQLite, `synchronous=NORMAL`: one consumption",
+        "`eventsourcing`'s recorder",
+        "≥ 4",
+        AS_FAST,
+        stored.beside_recorder_on_sqlite,
+    )
+    yield Row(
+        "PostgreSQL, `synchronous_commit=off`: one consumption",
         "`eventsourcing`'s recorder",
         "≥ 4",
         AS_FAST,

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -111,11 +112,16 @@ class Simulation(World):
         self.policies = {f"ledger {n}": self.random.choice(POLICIES) for n in range(self.random.randint(1, 3))}
 
     def _storage(self, seed: int) -> Storage:
+        """Where the ledgers are kept: in memory, or now and then in SQLite."""
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
         if seed % 10 == 9 and self.memory_type is InMemoryStorage:
-            storage = SQLiteStorage(sqlite3.connect(":memory:", isolation_level=None), snapshot_every=4)
+            storage = SQLiteStorage(self._connection, snapshot_every=4)
             storage.create_tables()
             return storage
         return self.memory_type(snapshot_every=1 + seed % 5)
+
+    def close(self) -> None:
+        self._connection.close()
 
     async def live(self) -> None:
         self.start_machines(self.random.randint(2, 4))
@@ -378,7 +384,8 @@ class Simulation(World):
 def lived(seed: int, kind: Callable[[int], Simulation] = Simulation) -> Simulation:
     """The life of a seed, at its end."""
     simulation = kind(seed)
-    simulation.run(simulation.live)
+    with closing(simulation):
+        simulation.run(simulation.live)
     return simulation
 
 

@@ -212,4 +212,5 @@ if __name__ == "__main__":
     with storage_at(job.database, name=job.name) as storage:
         writer = Writer(job, storage)
         writer.write()
+        writer.bank.close()
         os.write(1, json.dumps(writer.failures).encode() + b"\n")

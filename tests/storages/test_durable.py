@@ -130,6 +130,20 @@ def refuse_version(database: Database, version: int) -> None:
         )
 
 
+def test_an_append_whose_head_does_not_move_adds_nothing_whatever_kept_it(database: Database) -> None:
+    service = database.opened()
+    if database.kind == "sqlite":
+        database.execute("CREATE TRIGGER keep BEFORE UPDATE ON commcredits_ledgers BEGIN SELECT RAISE(IGNORE); END")
+    else:
+        database.execute("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+        database.execute(
+            "CREATE TRIGGER keep BEFORE UPDATE ON commcredits_ledgers FOR EACH ROW EXECUTE FUNCTION keep()"
+        )
+    with pytest.raises(VersionConflictError):
+        service.consume("acme", usd(1))
+    assert len(database.execute("SELECT 1 FROM commcredits_events")) == 3
+
+
 @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK"])
 def test_usage_and_the_callers_own_row_are_committed_together_or_not_at_all(database: Database, ending: str) -> None:
     service = database.opened()

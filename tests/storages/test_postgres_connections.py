@@ -266,6 +266,7 @@ def test_coroutines_share_a_pool(database: Database, postgres_dsn: str, kind: An
             await asyncio.gather(*[service.consume(ledger_id, usd(1)) for ledger_id in ["acme", "other"] * 20])
             again = [service.consume("acme", usd(1), idempotency_key="k") for _ in range(3)]
             assert sorted(receipt.replayed for receipt in await asyncio.gather(*again)) == [False, True, True]
+            assert len(await storage.feed(None, 99)) == 3 + 20 + 1 + 2 + 20
 
     asyncio.run(all_at_once())
     assert database.service().get("acme").balance == usd(79)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -9,9 +10,19 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from commcredits import Event, InvalidValueError, UnreadableRecordError, WrongTypeError
+from commcredits import Event, InvalidValueError, Ledger, Terms, UnreadableRecordError, WrongTypeError
 from commcredits.storage import subjects
-from commcredits.storages.rows import Position, event_row, read_event, read_time
+from commcredits.storages.rows import (
+    EventRow,
+    Position,
+    checksum,
+    event_row,
+    read_event,
+    read_state,
+    read_time,
+    state_row,
+    stored_time,
+)
 from commcredits.testing.strategies import histories
 
 positions = st.builds(Position, st.integers(0), st.text(min_size=1), st.integers(1))
@@ -55,6 +66,27 @@ def test_a_position_is_read_from_text_only() -> None:
         Position.parse(value)
     with pytest.raises(TypeError):
         assert Position(1, "a", 1) < value
+
+
+@given(times=st.lists(st.datetimes(timezones=st.just(UTC)), min_size=2))
+def test_times_sort_as_their_texts_and_come_back_from_them(times: list[datetime]) -> None:
+    times += [at.replace(microsecond=0) for at in times]
+    assert [read_time(text) for text in sorted(map(stored_time, times))] == sorted(times)
+    assert {len(stored_time(at)) for at in times} == {32}
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[" * 100_000])
+def test_what_is_no_json_is_unreadable_even_with_its_checksum(text: str) -> None:
+    row = EventRow(1, "LedgerOpened", "", None, None, None, None, None, text, checksum("acme", 1, None, text))
+    with pytest.raises(UnreadableRecordError, match="no JSON"):
+        read_event("acme", row)
+
+
+def test_a_snapshot_of_another_ledger_is_unreadable_even_with_its_checksum() -> None:
+    state = Ledger.open("acme", Terms("USD"), at=datetime(2026, 1, 1, tzinfo=UTC)).state()
+    _, text, _ = state_row("acme", state)
+    with pytest.raises(UnreadableRecordError, match="'other' is that of 'acme'"):
+        read_state("other", 1, text, checksum("other", 1, None, text))
 
 
 @pytest.mark.parametrize("text", ["yesterday", None, 5])

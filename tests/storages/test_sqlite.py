@@ -297,6 +297,24 @@ def test_coroutines_are_told_what_refused_them_and_go_on_in_the_callers_transact
     asyncio.run(refused())
 
 
+def test_what_else_refuses_an_append_of_a_coroutine_passes_through_as_it_is(tmp_path: Path) -> None:
+    async def refused() -> None:
+        async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:
+            service = await opened(connection, AsyncCard())
+            on_update = "CREATE TRIGGER keep BEFORE UPDATE ON commcredits_ledgers BEGIN SELECT RAISE({}); END"
+            await connection.execute(on_update.format("ABORT, 'no such luck'"))
+            with pytest.raises(sqlite3.IntegrityError, match="no such luck"):
+                await service.consume("acme", usd(1))
+            await connection.execute("DROP TRIGGER keep")
+            await connection.execute(on_update.format("IGNORE"))
+            with pytest.raises(VersionConflictError):
+                await service.consume("acme", usd(1))
+            assert (await service.get("acme")).version == 3
+            assert not connection.in_transaction
+
+    asyncio.run(refused())
+
+
 def test_a_caller_that_is_cancelled_and_rolls_back_at_once_leaves_nothing(tmp_path: Path) -> None:
     async def cancelled() -> None:
         async with aiosqlite.connect(tmp_path / "ledgers.db", isolation_level=None) as connection:

@@ -253,7 +253,8 @@ class PostgresStorage:
         """Make the tables, or bring those of an older version up to date; what is up to date is left alone.
 
         `partitions`: into how many parts, by a hash of the ledger's id, new tables are divided; 0: not at all. After a
-        dump was restored into another server, call it before anything is appended there, or the feed stands still.
+        dump was restored into another server, call it before anything is appended there: the feed goes by numbers that
+        start anew, and a follower would miss what gets one lower than the last that it read.
 
         Raises: UnreadableRecordError when a newer version of this library made the tables.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -239,9 +239,11 @@ def read_time(text: object) -> datetime:
         raise UnreadableRecordError(text, str(error)) from error
 
 
+@lru_cache(maxsize=100)  # an append writes the same times twice, and the next one some of them again
 def stored_time(at: datetime) -> str:
     """A time in UTC as text that sorts in time order."""
-    return at.isoformat(timespec="microseconds")
+    text = at.isoformat()
+    return text if at.microsecond else f"{text[:19]}.000000{text[19:]}"
 
 
 def check_count(parameter: str, value: object) -> int:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from commcredits.state import LedgerState
     from commcredits.storage import AsyncStorage, Head, Storage, Stored
 
-__all__ = ["AsyncFaultyPaymentMethod", "AsyncFaultyStorage", "FaultyPaymentMethod", "FaultyStorage", "InjectedFault"]
-
 
 class InjectedFault(ConnectionError):  # noqa: N818  # to the library it is no error, but what may happen
     """A call failed because a test wanted it to.
