@@ -41,7 +41,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "storages.postgres",
         "storages",
     ),
-    ("telephony.calls", "telephony.pstn", "telephony"),
+    (
+        "telephony.calls",
+        "telephony.pstn",
+        "telephony.numbers",
+        "telephony.timebands",
+        "telephony.rates",
+        "telephony.prefixes",
+        "telephony.rating",
+        "telephony",
+    ),
 )
 
 # The core: these floors, and the rooms that are as pure as they are.

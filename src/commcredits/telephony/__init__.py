@@ -3,6 +3,31 @@
 from __future__ import annotations
 
 from commcredits.telephony.calls import CallRecord
+from commcredits.telephony.numbers import EMERGENCY_NUMBERS, SHARED_COST_PREFIXES, Number, is_shared_cost, read_number
+from commcredits.telephony.prefixes import RateConflictError
 from commcredits.telephony.pstn import RowError, read_pstn_rows
+from commcredits.telephony.rates import Rate
+from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall, direction_of
+from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
-__all__ = ["CallRecord", "RowError", "read_pstn_rows"]
+__all__ = [
+    "EMERGENCY_NUMBERS",
+    "EVERY_DAY",
+    "SHARED_COST_PREFIXES",
+    "WEEKEND",
+    "WORKDAYS",
+    "CallRecord",
+    "CostPart",
+    "NoRateError",
+    "Number",
+    "Rate",
+    "RateCard",
+    "RateConflictError",
+    "RatedCall",
+    "RowError",
+    "TimeBand",
+    "direction_of",
+    "is_shared_cost",
+    "read_number",
+    "read_pstn_rows",
+]

@@ -1,0 +1,345 @@
+"""RateCard: what a call costs, by the longest prefix of the number that was called.
+
+Costs are worked out in whole billionths of a minute's price times seconds, and rounded once, at the end.
+"""
+
+from __future__ import annotations
+
+import decimal
+from bisect import bisect_right
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from commcredits.errors import CommCreditsError, InvalidValueError, WrongTypeError, shown
+from commcredits.money import Money, _divided, _of
+from commcredits.policy import check_money
+from commcredits.telephony.numbers import EMERGENCY_NUMBERS, read_number
+from commcredits.telephony.prefixes import PrefixTable
+from commcredits.telephony.rates import DIRECTIONS, Direction, Rate, check_direction, check_seconds
+from commcredits.telephony.timebands import TimeBand, band_at, stretches
+from commcredits.times import utc, zone
+
+if TYPE_CHECKING:
+    from commcredits.telephony.calls import CallRecord
+
+_MICROSECOND = timedelta(microseconds=1)
+_MINUTE = 60
+
+
+_MICROSECONDS = 10**6
+
+_Changes = tuple[tuple[int, "TimeBand | None"], ...]
+_NO_CHANGES: _Changes = ((0, None),)
+
+
+class NoRateError(CommCreditsError, LookupError):
+    """The card has no rate for the number.
+
+    Attributes: `number`, `at`, `direction`, `reason`: `no_rate` (no prefix of it has a rate in force), `masked` (what
+    is hidden of it decides which rate it is) or `anonymous`. Nothing was recorded.
+    """
+
+    def __init__(self, number: str, at: datetime, direction: str, reason: str) -> None:
+        super().__init__(f"{shown(number)}, {direction} at {at.isoformat()}: {reason}")
+        self.number = number
+        self.at = at
+        self.direction = direction
+        self.reason = reason
+
+
+@attrs.frozen
+class CostPart:
+    """One line of what a call came to.
+
+    - `kind`: `connection_fee`, `included` (the rate's free seconds, which cost nothing) or `per_minute`.
+    - `seconds`: how many it is for; zero for the fee.
+    - `cost`: the parts of a call add up to its cost; the last one bears the rounding and the minimum.
+    - `time_band`: the one whose price counted; None: the rate's own price.
+    """
+
+    kind: str
+    seconds: int
+    cost: Money
+    time_band: TimeBand | None = None
+
+
+@attrs.frozen
+class RatedCall:
+    """What one call came to.
+
+    - `number`, `seconds`, `at`, `direction`: the call as it was rated: the number called, its length, its start (UTC).
+    - `rate`: the rate that counted. For emergency numbers and free short codes it has no prefix and no price.
+    - `billed_seconds`: what of it was billed, in whole increments; free seconds are not in it.
+    - `cost`: rounded once.
+    - `call`: the record that was rated, where there was one.
+    """
+
+    number: str
+    seconds: int
+    at: datetime
+    direction: Direction
+    rate: Rate
+    billed_seconds: int
+    cost: Money
+    call: CallRecord | None
+    _by_band: tuple[tuple[TimeBand | None, int], ...]
+
+    @property
+    def breakdown(self) -> tuple[CostPart, ...]:
+        """The connection fee, the included seconds, the billed seconds by their time band: they add up to `cost`."""
+        zero = Money.zero(self.cost.currency)
+        fee = self.rate.connection_fee if self.seconds else zero
+        parts = [
+            CostPart("connection_fee", 0, fee),
+            CostPart("included", min(self.seconds, self.rate.free_seconds), zero),
+        ]
+        rest = self.cost - fee
+        *others, (last_band, last_seconds) = self._by_band
+        for band, seconds in others:
+            price = (band or self.rate).price_per_minute
+            cost = _of(_divided(price._billionths * seconds, _MINUTE, decimal.ROUND_HALF_EVEN), price.currency)
+            parts.append(CostPart("per_minute", seconds, cost, band))
+            rest -= cost
+        parts.append(CostPart("per_minute", last_seconds, rest, last_band))
+        return tuple(parts)
+
+
+def _rates(rates: object) -> tuple[Rate, ...]:
+    if isinstance(rates, str) or not isinstance(rates, Iterable):
+        raise WrongTypeError("rates", rates, "an iterable of Rates")
+    kept = tuple(rates)
+    for rate in kept:
+        if not isinstance(rate, Rate):
+            raise WrongTypeError("rates", rate, "Rates, each of them")
+    return kept
+
+
+@attrs.frozen(eq=False, repr=False)
+class RateCard:
+    """Rates by prefix, of one currency; what it makes of a call depends on nothing but the call.
+
+    The longest prefix of the number that has a rate in force when the call begins counts. The same rate twice is one;
+    two different ones for a prefix, a direction and a time are refused.
+
+    - `currency`: of all the rates.
+    - `time_zone`: on whose clock time bands are.
+    - `rounding_digits`, `rounding`: how the cost of a call is rounded, once: 0 to 9 decimals, a rounding of `decimal`.
+    - `increments`: `offset` counts the increments after the initial one from its end, `absolute` from the start of the
+      call. They differ where the initial increment is no multiple of the others: of 10/6, 11 seconds are billed as 16
+      or as 12.
+    - `time_bands`: `split` has each increment cost what holds when it begins; `start` has the whole call cost what
+      holds when the call begins.
+    - `short_codes`: numbers of up to six digits, dialled without a plus, that the card has no rate for by just those
+      digits, are `free` or `refused`.
+    - `emergency_numbers`: free, whatever the rates.
+
+    Raises: WrongTypeError, InvalidValueError, UnknownCurrencyError, CurrencyMismatchError, RateConflictError. Nothing
+    was made.
+    """
+
+    rates: tuple[Rate, ...] = attrs.field(converter=_rates)
+    currency: str = attrs.field(kw_only=True)
+    name: str = attrs.field(default="", kw_only=True)
+    time_zone: str = attrs.field(default="UTC", kw_only=True)
+    rounding_digits: int = attrs.field(default=4, kw_only=True)
+    rounding: str = attrs.field(default=decimal.ROUND_HALF_UP, kw_only=True)
+    increments: Literal["offset", "absolute"] = attrs.field(default="offset", kw_only=True)
+    time_bands: Literal["split", "start"] = attrs.field(default="split", kw_only=True)
+    short_codes: Literal["free", "refused"] = attrs.field(default="free", kw_only=True)
+    emergency_numbers: frozenset[str] = attrs.field(default=EMERGENCY_NUMBERS, converter=frozenset, kw_only=True)
+    _tables: dict[str, PrefixTable] = attrs.field(init=False)
+    _emergency: Rate = attrs.field(init=False)
+    _short_code: Rate = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        zero = Money.zero(self.currency)
+        if not isinstance(self.name, str):
+            raise WrongTypeError("name", self.name, "text")
+        zone(self.time_zone)
+        if self.rounding_digits is None:
+            raise WrongTypeError("rounding_digits", None, "an int from 0 to 9")
+        zero.rounded(self.rounding_digits, self.rounding)
+        _check_choice("increments", self.increments, "offset", "absolute")
+        _check_choice("time_bands", self.time_bands, "split", "start")
+        _check_choice("short_codes", self.short_codes, "free", "refused")
+        tables = {direction: PrefixTable() for direction in DIRECTIONS}
+        for rate in self.rates:
+            check_money("rates", rate.price_per_minute, self.currency)
+            tables[rate.direction].add(rate)
+        object.__setattr__(self, "_tables", tables)
+        object.__setattr__(self, "_emergency", Rate("", zero, name="Emergency"))
+        object.__setattr__(self, "_short_code", Rate("", zero, name="Short code"))
+
+    def __repr__(self) -> str:
+        return f"<RateCard {self.name!r}: {len(self.rates):,} rates in {self.currency}>"
+
+    def rate_for(self, number: str, *, at: datetime, direction: Direction = "outbound") -> Rate:
+        """The rate in force at `at` with the longest prefix of the number.
+
+        Emergency numbers, and short codes that the card has no rate for, have a rate without prefix and price. Where
+        digits are masked, those before the first `*` decide.
+
+        Raises: WrongTypeError, InvalidValueError. NoRateError: there is none, or the masked digits would decide, or
+        the number is withheld. Nothing was recorded.
+        """
+        at = utc(at, "at")
+        check_direction(direction)
+        table = self._tables[direction]
+        read = read_number(number, self.emergency_numbers)
+        if read.kind == "emergency":
+            return self._emergency
+        if read.kind == "anonymous":
+            raise NoRateError(number, at, direction, "anonymous")
+        if read.kind == "short_code":
+            rate = table.exact(read.digits, at)
+            if rate is None and self.short_codes == "free":
+                return self._short_code
+        else:
+            rate = table.longest("+" + read.digits, at)
+            if read.masked and table.hidden_decide(read.digits, read.length, rate, at):
+                raise NoRateError(number, at, direction, "masked")
+        if rate is None:
+            raise NoRateError(number, at, direction, "no_rate")
+        return rate
+
+    def rate(self, number: str, seconds: int, *, at: datetime, direction: Direction = "outbound") -> RatedCall:
+        """What a call of so many seconds to (or, inbound, at) a number costs that begins at `at`.
+
+        Raises: as `rate_for`. Nothing was recorded.
+        """
+        check_seconds("seconds", seconds)
+        at = utc(at, "at")
+        return self._rated(number, seconds, at, direction, self.rate_for(number, at=at, direction=direction), None)
+
+    def rate_call(self, call_record: CallRecord) -> RatedCall:
+        """What a reported call costs: by the number that was called, whatever the direction.
+
+        Its direction is the report's `call_direction`, or what its `call_type` ends in. Calls of the types
+        `emergency_in` and `emergency_out` are free whatever the number.
+
+        Raises: as `rate_for`. Nothing was recorded.
+        """
+        number, at = call_record.callee_number, call_record.started_at
+        direction = direction_of(call_record)
+        if call_record.call_type.lower().startswith("emergency"):
+            rate = self._emergency
+        else:
+            rate = self.rate_for(number, at=at, direction=direction)
+        return self._rated(number, call_record.duration_seconds, at, direction, rate, call_record)
+
+    def longest_affordable(
+        self,
+        number: str,
+        available: Money,
+        *,
+        at: datetime,
+        direction: Direction = "outbound",
+        at_most_seconds: int = 86_400,
+    ) -> int:
+        """The largest whole number of seconds, up to `at_most_seconds`, that cost no more than what is available.
+
+        Zero: not even one second can be paid for.
+
+        Raises: as `rate_for`; CurrencyMismatchError. Nothing was recorded.
+        """
+        check_money("available", available, self.currency)
+        check_seconds("at_most_seconds", at_most_seconds)
+        at = utc(at, "at")
+        rate = self.rate_for(number, at=at, direction=direction)
+        changes = self._changes(rate, at, at_most_seconds)
+
+        def cost(seconds: int) -> int:
+            return self._cost(rate, seconds, self._by_band(rate, seconds, changes))
+
+        # A longer call never costs less.
+        return bisect_right(range(1, at_most_seconds + 1), available._billionths, key=cost)
+
+    def _rated(
+        self, number: str, seconds: int, at: datetime, direction: Direction, rate: Rate, call: CallRecord | None
+    ) -> RatedCall:
+        by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
+        billed = sum(part for _, part in by_band)
+        cost = _of(self._cost(rate, seconds, by_band), self.currency)
+        return RatedCall(number, seconds, at, direction, rate, billed, cost, call, by_band)
+
+    def _changes(self, rate: Rate, at: datetime, seconds: int) -> _Changes:
+        """The bands that hold during a call: from which microsecond after its free seconds on, each."""
+        if not rate.time_bands:
+            return _NO_CHANGES
+        if self.time_bands == "start":
+            return ((0, band_at(rate.time_bands, at, self.time_zone)),)
+        start = at + timedelta(seconds=rate.free_seconds)
+        end = max(at + timedelta(seconds=seconds), start)
+        return tuple(
+            ((moment - start) // _MICROSECOND, band)
+            for moment, band in stretches(rate.time_bands, start, end, self.time_zone)
+        )
+
+    def _by_band(self, rate: Rate, seconds: int, changes: _Changes) -> tuple[tuple[TimeBand | None, int], ...]:
+        """How many seconds are billed at the price of each band, in the order of the call; an increment is in one."""
+        charged = max(0, seconds - rate.free_seconds)
+        initial, increment = rate.initial_increment_seconds, rate.increment_seconds
+        absolute = self.increments == "absolute"
+        if len(changes) == 1:
+            return ((changes[0][1], billed_length(charged, initial, increment, absolute=absolute)),)
+        found = []
+        before = 0
+        for place, (_, band) in enumerate(changes, start=1):
+            end = charged * _MICROSECONDS
+            if place < len(changes):
+                end = min(end, changes[place][0])
+            # All the increments that have begun by then.
+            billed = (
+                billed_length(end, initial * _MICROSECONDS, increment * _MICROSECONDS, absolute=absolute)
+                // _MICROSECONDS
+            )
+            if billed > before:
+                found.append((band, billed - before))
+            before = billed
+        return tuple(found) or ((None, 0),)
+
+    def _cost(self, rate: Rate, seconds: int, by_band: tuple[tuple[TimeBand | None, int], ...]) -> int:
+        """The cost in billionths, rounded."""
+        if not seconds:
+            return 0
+        # In sixtieths of a billionth, so that nothing is divided before the end.
+        total = rate.connection_fee._billionths * _MINUTE
+        for band, billed in by_band:
+            total += (band or rate).price_per_minute._billionths * billed
+        total = max(total, rate.minimum_cost._billionths * _MINUTE)
+        unit = 10 ** (9 - self.rounding_digits)
+        return _divided(total, _MINUTE * unit, self.rounding) * unit
+
+
+def billed_length(length: int, initial: int, increment: int, *, absolute: bool) -> int:
+    """How much of a length is billed: the initial increment, then whole increments, all in one unit."""
+    if length <= 0:
+        return 0
+    if length <= initial:
+        return initial
+    start = 0 if absolute else initial
+    return start + -(-(length - start) // increment) * increment
+
+
+def _check_choice(parameter: str, value: object, *choices: str) -> None:
+    if value not in choices:
+        raise InvalidValueError(parameter, value, f"neither {' nor '.join(choices)}")
+
+
+def direction_of(call: CallRecord) -> Direction:
+    """The direction of a reported call, by its `call_direction` or else by its `call_type`.
+
+    Raises: InvalidValueError when neither says. Nothing was made.
+    """
+    said = call.call_direction.lower()
+    if said in DIRECTIONS:
+        return said  # type: ignore[return-value]
+    words = call.call_type.lower().split("_")
+    if "in" in words:
+        return "inbound"
+    if "out" in words:
+        return "outbound"
+    raise InvalidValueError("call_type", call.call_type, "neither inbound nor outbound")
