@@ -42,6 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "storages",
     ),
     (
+        "telephony.codes",
         "telephony.calls",
         "telephony.pstn",
         "telephony.numbers",

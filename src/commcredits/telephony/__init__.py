@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from commcredits.telephony.calls import CallRecord
+from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
 from commcredits.telephony.numbers import EMERGENCY_NUMBERS, SHARED_COST_PREFIXES, Number, is_shared_cost, read_number
 from commcredits.telephony.prefixes import RateConflictError
-from commcredits.telephony.pstn import RowError, read_pstn_rows
+from commcredits.telephony.pstn import PSTN_COLUMNS, RowError, read_pstn_rows, write_pstn_rows
 from commcredits.telephony.rates import Rate
 from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall, direction_of
 from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
 __all__ = [
+    "CALL_TYPES",
+    "CAPABILITIES",
     "EMERGENCY_NUMBERS",
     "EVERY_DAY",
+    "PSTN_COLUMNS",
     "SHARED_COST_PREFIXES",
     "WEEKEND",
     "WORKDAYS",
     "CallRecord",
+    "CallType",
+    "Capability",
     "CostPart",
     "NoRateError",
     "Number",
@@ -30,4 +36,5 @@ __all__ = [
     "is_shared_cost",
     "read_number",
     "read_pstn_rows",
+    "write_pstn_rows",
 ]

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.money import Money
 from commcredits.policy import check_money
+from commcredits.telephony.codes import call_type_of
 from commcredits.times import utc
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 # The report codes that draw on Communications Credits, and the stem of the regional and government forms.
 _CREDITS_CAPABILITIES = frozenset({"MCOPSTNPP", "MCOMEETACPEA"})
 _CREDITS_STEM = "MCOMEETACPEA_"
 
+_BREAKS = re.compile(r"[\s_-]")
+
 
 def _no_fee(record: CallRecord) -> Money:
     return Money.zero(check_money("charge", record.charge).currency)
 
 
-@attrs.frozen(kw_only=True)
+# Without a slot for weak references, so that a draft can become one: see `checked_record`.
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class CallRecord:
     """One call, or one leg of one, as a usage report tells it.
 
@@ -79,7 +85,7 @@ class CallRecord:
     extra: Mapping[str, object] = attrs.field(factory=dict, hash=False, repr=lambda extra: repr(dict(extra)))
 
     def __attrs_post_init__(self) -> None:
-        for name in _TEXT_FIELDS:
+        for name in _TEXTS:
             if not isinstance(getattr(self, name), str):
                 raise WrongTypeError(name, getattr(self, name), "text")
         if not self.record_id:
@@ -119,8 +125,88 @@ class CallRecord:
         code = self.capability.upper()
         return code in _CREDITS_CAPABILITIES or code.startswith(_CREDITS_STEM)
 
+    @property
+    def direction(self) -> str:
+        """`inbound` or `outbound`, by the call type if it is a known one, else by `call_direction`; empty: not told."""
+        known = call_type_of(self.call_type)
+        if known is not None:
+            return known.direction
+        told = self.call_direction.lower()
+        return told if told in ("inbound", "outbound") else ""
 
-_TEXT_FIELDS = tuple(field.name for field in attrs.fields(CallRecord) if field.type in (str, "str"))
+    @property
+    def is_conference(self) -> bool:
+        """Whether it is a call to or from a conference, whose organizer is then the user."""
+        known = call_type_of(self.call_type)
+        return known is not None and known.party == "conference"
+
+    @property
+    def is_emergency(self) -> bool:
+        """Whether it is a call to or from an emergency number, by its call type."""
+        known = call_type_of(self.call_type)
+        return known is not None and known.is_emergency
+
+    @property
+    def is_toll_free(self) -> bool:
+        """Whether somebody called a toll-free number of the organization, which credits always pay for.
+
+        What reports call such a number is documented nowhere: `TollFree`, `Toll-Free` and `toll free` are taken.
+        """
+        return self.direction == "inbound" and _BREAKS.sub("", self.number_type).lower() == "tollfree"
+
+
+_TEXTS = tuple(field.name for field in attrs.fields(CallRecord) if field.type in (str, "str"))
+TEXT_FIELDS = _TEXTS[1:]
+"""The fields of text beside the id, in their order."""
+
+
+class _Draft:
+    """A CallRecord that is still being filled in; it has the same slots, so that it can become one."""
+
+    __slots__ = tuple(field.name for field in attrs.fields(CallRecord))
+
+
+def checked_record(
+    record_id: str,
+    started_at: datetime,
+    duration_seconds: int,
+    charge: Money,
+    connection_fee: Money,
+    ended_at: datetime | None,
+    texts: Iterable[str],
+    extra: Mapping[str, object],
+) -> CallRecord:
+    """The CallRecord of values that were checked before, `texts` in the order of `TEXT_FIELDS`; it takes `extra` over.
+
+    A report has many rows, and reading has checked each cell: to check the record once more would double the time.
+    """
+    draft: Any = _Draft()
+    draft.record_id = record_id
+    draft.started_at = started_at
+    draft.duration_seconds = duration_seconds
+    draft.charge = charge
+    draft.connection_fee = connection_fee
+    draft.ended_at = ended_at
+    (
+        draft.call_id,
+        draft.call_type,
+        draft.capability,
+        draft.user_id,
+        draft.user_principal_name,
+        draft.user_display_name,
+        draft.caller_number,
+        draft.callee_number,
+        draft.destination_name,
+        draft.destination_context,
+        draft.number_type,
+        draft.usage_country,
+        draft.operator,
+        draft.conference_id,
+        draft.call_direction,
+    ) = texts
+    draft.extra = MappingProxyType(extra)
+    draft.__class__ = CallRecord
+    return draft  # type: ignore[no-any-return]
 
 
 def _rebuild(fields: dict[str, object]) -> CallRecord:
