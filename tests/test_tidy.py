@@ -49,7 +49,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "telephony.timebands",
         "telephony.rates",
         "telephony.prefixes",
+        "telephony.ratesheets",
         "telephony.rating",
+        "telephony.plans",
+        "telephony.subscribers",
+        "telephony.allowances",
         "telephony",
     ),
 )

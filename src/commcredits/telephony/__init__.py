@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from commcredits.telephony.allowances import (
+    Allowance,
+    AllowanceAlert,
+    AllowanceState,
+    AllowanceUse,
+    Counter,
+    MinutesUsed,
+)
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
 from commcredits.telephony.numbers import EMERGENCY_NUMBERS, SHARED_COST_PREFIXES, Number, is_shared_cost, read_number
+from commcredits.telephony.plans import ZONE_A, CallingPlan, DialOutPlan
 from commcredits.telephony.prefixes import RateConflictError
 from commcredits.telephony.pstn import PSTN_COLUMNS, RowError, read_pstn_rows, write_pstn_rows
 from commcredits.telephony.rates import Rate
 from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall, direction_of
+from commcredits.telephony.subscribers import DialOutPolicy, Subscriber
 from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
 __all__ = [
@@ -20,10 +30,20 @@ __all__ = [
     "SHARED_COST_PREFIXES",
     "WEEKEND",
     "WORKDAYS",
+    "ZONE_A",
+    "Allowance",
+    "AllowanceAlert",
+    "AllowanceState",
+    "AllowanceUse",
     "CallRecord",
     "CallType",
+    "CallingPlan",
     "Capability",
     "CostPart",
+    "Counter",
+    "DialOutPlan",
+    "DialOutPolicy",
+    "MinutesUsed",
     "NoRateError",
     "Number",
     "Rate",
@@ -31,6 +51,7 @@ __all__ = [
     "RateConflictError",
     "RatedCall",
     "RowError",
+    "Subscriber",
     "TimeBand",
     "direction_of",
     "is_shared_cost",
