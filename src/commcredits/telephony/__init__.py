@@ -12,12 +12,21 @@ from commcredits.telephony.allowances import (
 )
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
-from commcredits.telephony.numbers import EMERGENCY_NUMBERS, SHARED_COST_PREFIXES, Number, is_shared_cost, read_number
+from commcredits.telephony.numbers import (
+    EMERGENCY_NUMBERS,
+    SHARED_COST_PREFIXES,
+    Number,
+    country_of,
+    is_shared_cost,
+    number_type,
+    read_number,
+    to_e164,
+)
 from commcredits.telephony.plans import ZONE_A, CallingPlan, DialOutPlan
 from commcredits.telephony.prefixes import RateConflictError
 from commcredits.telephony.pstn import PSTN_COLUMNS, RowError, read_pstn_rows, write_pstn_rows
 from commcredits.telephony.rates import Rate
-from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall, direction_of
+from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall
 from commcredits.telephony.subscribers import DialOutPolicy, Subscriber
 from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
@@ -53,9 +62,11 @@ __all__ = [
     "RowError",
     "Subscriber",
     "TimeBand",
-    "direction_of",
+    "country_of",
     "is_shared_cost",
+    "number_type",
     "read_number",
     "read_pstn_rows",
+    "to_e164",
     "write_pstn_rows",
 ]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from commcredits.errors import CommCreditsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from commcredits.telephony.rates import Rate
@@ -37,15 +36,11 @@ class PrefixTable:
     __slots__ = ("_lengths", "_rates", "_short_lengths", "_stems")
 
     def __init__(self) -> None:
-        # By the prefix with a plus, as numbers are written.
-        self._rates: dict[str, tuple[Rate, ...]] = {}
+        # By the prefix with a plus, as numbers are written. A rate without bounds, the usual case, stands there alone.
+        self._rates: dict[str, Rate | tuple[Rate, ...]] = {}
         self._lengths: dict[str, tuple[int, ...]] = {}
         self._short_lengths: tuple[int, ...] = ()
         self._stems: frozenset[str] | None = None
-
-    def __iter__(self) -> Iterator[Rate]:
-        for rates in self._rates.values():
-            yield from rates
 
     def add(self, rate: Rate) -> None:
         """Take in a rate, unless it is there.
@@ -53,15 +48,19 @@ class PrefixTable:
         Raises: RateConflictError; nothing was added.
         """
         key = "+" + rate.prefix
-        others = self._rates.get(key, ())
+        others = self._of(key)
         for other in others:
             if other.overlaps(rate):
                 if other.costs_as(rate) and other.lasts_as(rate):
                     return
                 raise RateConflictError(other, rate)
-        self._rates[key] = (*others, rate)
+        self._rates[key] = rate if rate.always else (*others, rate)
         if not others:
             self._note_length(key)
+
+    def _of(self, key: str) -> tuple[Rate, ...]:
+        rates = self._rates.get(key, ())
+        return rates if isinstance(rates, tuple) else (rates,)
 
     def _note_length(self, key: str) -> None:
         if len(key) >= _HEAD:
@@ -74,15 +73,19 @@ class PrefixTable:
 
     def exact(self, digits: str, at: datetime) -> Rate | None:
         """The rate of just these digits that is in force at `at`."""
-        return next((rate for rate in self._rates.get("+" + digits, ()) if rate.in_force(at)), None)
+        return next((rate for rate in self._of("+" + digits) if rate.in_force(at)), None)
 
     def longest(self, number: str, at: datetime) -> Rate | None:
         """The rate of the longest prefix of a number with a plus that is in force at `at`."""
-        rates = self._rates
+        found = self._rates.get
         for length in self._lengths.get(number[:_HEAD], self._short_lengths):
-            for rate in rates.get(number[:length], ()):
-                if rate.in_force(at):
-                    return rate
+            rates = found(number[:length])
+            if rates is not None:
+                if rates.__class__ is not tuple:
+                    return rates  # type: ignore[return-value]
+                for rate in rates:
+                    if rate.in_force(at):
+                        return rate
         return None
 
     def hidden_decide(self, seen: str, length: int, found: Rate | None, at: datetime) -> bool:
@@ -94,9 +97,9 @@ class PrefixTable:
             return False
         return any(
             rate.in_force(at) and (found is None or not found.costs_as(rate))
-            for prefix, rates in self._rates.items()
+            for prefix in self._rates
             if prefix.startswith(key) and len(key) < len(prefix) <= length + 1
-            for rate in rates
+            for rate in self._of(prefix)
         )
 
 

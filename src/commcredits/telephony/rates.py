@@ -10,6 +10,7 @@ import attrs
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.money import Money
 from commcredits.policy import check_money
+from commcredits.telephony.numbers import NUMBER_DIGITS_MAX
 from commcredits.telephony.timebands import TimeBand
 from commcredits.times import FAR_FUTURE, LONG_AGO, utc
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 Direction = Literal["outbound", "inbound"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
-
-PREFIX_DIGITS_MAX = 15
-"""A number of E.164 has no more digits."""
 
 
 def _no_money(rate: Rate) -> Money:
@@ -69,8 +67,8 @@ class Rate:
         prefix = self.prefix.removeprefix("+")
         if prefix and not (prefix.isascii() and prefix.isdigit()):
             raise InvalidValueError("prefix", self.prefix, "not digits alone")
-        if len(prefix) > PREFIX_DIGITS_MAX:
-            raise InvalidValueError("prefix", self.prefix, f"longer than {PREFIX_DIGITS_MAX} digits")
+        if len(prefix) > NUMBER_DIGITS_MAX:
+            raise InvalidValueError("prefix", self.prefix, f"longer than {NUMBER_DIGITS_MAX} digits")
         currency = check_money("price_per_minute", self.price_per_minute).currency
         for parameter in ("price_per_minute", "connection_fee", "minimum_cost"):
             if check_money(parameter, getattr(self, parameter), currency).is_negative:
@@ -89,6 +87,11 @@ class Rate:
         object.__setattr__(self, "effective_from", starts)
         object.__setattr__(self, "effective_until", ends)
         object.__setattr__(self, "time_bands", _bands(self.time_bands, currency))
+
+    @property
+    def always(self) -> bool:
+        """Whether it is in force at all times."""
+        return self.effective_from is None and self.effective_until is None
 
     def in_force(self, at: datetime) -> bool:
         """Whether a call that begins at `at` is rated so."""

@@ -9,21 +9,25 @@ import decimal
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from commcredits.errors import CommCreditsError, InvalidValueError, WrongTypeError, shown
-from commcredits.money import Money, _divided, _of
+from commcredits.money import _UNITS, Money, _divided, _of
 from commcredits.policy import check_money
-from commcredits.telephony.numbers import EMERGENCY_NUMBERS, read_number
+from commcredits.telephony.numbers import EMERGENCY_NUMBERS, NUMBER_DIGITS_MAX, read_number
 from commcredits.telephony.prefixes import PrefixTable
-from commcredits.telephony.rates import DIRECTIONS, Direction, Rate, check_direction, check_seconds
+from commcredits.telephony.rates import DIRECTIONS, Direction, Rate, check_seconds
+from commcredits.telephony.ratesheets import read_rate_rows
 from commcredits.telephony.timebands import TimeBand, band_at, stretches
 from commcredits.times import utc, zone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from commcredits.telephony.calls import CallRecord
+    from commcredits.telephony.pstn import RowError
 
 _MICROSECOND = timedelta(microseconds=1)
 _MINUTE = 60
@@ -32,7 +36,7 @@ _MINUTE = 60
 _MICROSECONDS = 10**6
 
 _Changes = tuple[tuple[int, "TimeBand | None"], ...]
-_NO_CHANGES: _Changes = ((0, None),)
+_SecondsByBand = tuple[tuple["TimeBand | None", int], ...]
 
 
 class NoRateError(CommCreditsError, LookupError):
@@ -66,7 +70,8 @@ class CostPart:
     time_band: TimeBand | None = None
 
 
-@attrs.frozen
+# Without slots, because a frozen class with slots takes longer to make, and a report makes one a row.
+@attrs.frozen(slots=False)
 class RatedCall:
     """What one call came to.
 
@@ -85,7 +90,7 @@ class RatedCall:
     billed_seconds: int
     cost: Money
     call: CallRecord | None
-    _by_band: tuple[tuple[TimeBand | None, int], ...]
+    _by_band: _SecondsByBand
 
     @property
     def breakdown(self) -> tuple[CostPart, ...]:
@@ -173,6 +178,42 @@ class RateCard:
         object.__setattr__(self, "_emergency", Rate("", zero, name="Emergency"))
         object.__setattr__(self, "_short_code", Rate("", zero, name="Short code"))
 
+    @classmethod
+    def read_rows(
+        cls,
+        rows: Iterable[Mapping[str, object]],
+        *,
+        currency: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        defaults: Mapping[str, object] | None = None,
+        on_error: Callable[[RowError], object] | None = None,
+        time_zone: str = "UTC",
+        **card: Any,
+    ) -> RateCard:
+        """The card of a published rate sheet, whose rows `csv.DictReader` or `json.load` gives.
+
+        Columns are found by the names that sheets commonly give them, in any order, ignoring letter case, signs, what
+        stands in brackets, and a byte order mark; or by those in `columns`, such as
+        `{"prefix": "Area", "price_per_minute": "Peak"}`. What is not found is the default of Rate, or stands in
+        `defaults`, such as `{"direction": "inbound", "increment_seconds": 1}`. A prefix and a price must be there.
+
+        - Prices: text, Decimal and int are exact; a float (JSON) is taken as its shortest text. The currency is
+          `currency`, or told by a column, or in brackets by the name of the price's: `Price / min (USD)`. Of prices
+          with dates in brackets, the latest counts.
+        - Increments: two columns, or one such as `60/1`.
+        - Dates: ISO 8601; a date without a time is its midnight, a time without an offset is meant, in `time_zone`.
+        - The same rate twice is one; another rate for the same prefix, direction and time is an error.
+
+        A row that cannot be read raises RowError, or is handed to `on_error` and left out. The other arguments are
+        those of RateCard.
+
+        Raises: WrongTypeError, InvalidValueError, UnknownCurrencyError, RowError. Nothing was made.
+        """
+        told, rates = read_rate_rows(
+            rows, currency=currency, columns=columns, defaults=defaults, time_zone=time_zone, on_error=on_error
+        )
+        return cls(rates, currency=told, time_zone=time_zone, **card)
+
     def __repr__(self) -> str:
         return f"<RateCard {self.name!r}: {len(self.rates):,} rates in {self.currency}>"
 
@@ -186,21 +227,32 @@ class RateCard:
         the number is withheld. Nothing was recorded.
         """
         at = utc(at, "at")
-        check_direction(direction)
-        table = self._tables[direction]
+        table = self._tables.get(direction)
+        if table is None:
+            raise InvalidValueError("direction", direction, f"neither {' nor '.join(DIRECTIONS)}")
+        # The usual case, asked for in the fewest steps: a plus, the digits from 1 to 9, digits.
+        if number.__class__ is str and "+1" <= number < "+:" and number[1:].isdecimal() and number.isascii():
+            rate = table.longest(number, at)
+            if rate is not None and len(number) <= NUMBER_DIGITS_MAX + 1:
+                return rate
+        return self._rate_for_any(table, number, at, direction)
+
+    def _rate_for_any(self, table: PrefixTable, number: str, at: datetime, direction: Direction) -> Rate:
         read = read_number(number, self.emergency_numbers)
-        if read.kind == "emergency":
-            return self._emergency
-        if read.kind == "anonymous":
-            raise NoRateError(number, at, direction, "anonymous")
-        if read.kind == "short_code":
-            rate = table.exact(read.digits, at)
-            if rate is None and self.short_codes == "free":
-                return self._short_code
-        else:
-            rate = table.longest("+" + read.digits, at)
-            if read.masked and table.hidden_decide(read.digits, read.length, rate, at):
-                raise NoRateError(number, at, direction, "masked")
+        rate: Rate | None
+        match read.kind:
+            case "emergency":
+                rate = self._emergency
+            case "anonymous":
+                raise NoRateError(number, at, direction, "anonymous")
+            case "short_code":
+                rate = table.exact(read.digits, at)
+                if rate is None and self.short_codes == "free":
+                    rate = self._short_code
+            case "international":
+                rate = table.longest("+" + read.digits, at)
+                if read.masked and table.hidden_decide(read.digits, read.length, rate, at):
+                    raise NoRateError(number, at, direction, "masked")
         if rate is None:
             raise NoRateError(number, at, direction, "no_rate")
         return rate
@@ -217,17 +269,18 @@ class RateCard:
     def rate_call(self, call_record: CallRecord) -> RatedCall:
         """What a reported call costs: by the number that was called, whatever the direction.
 
-        Its direction is the report's `call_direction`, or what its `call_type` ends in. Calls of the types
-        `emergency_in` and `emergency_out` are free whatever the number.
+        So a call that came in to a toll-free number is rated by that number. Calls to and from emergency numbers, by
+        their call type, are free whatever the number. A record without call type and direction is outbound.
 
-        Raises: as `rate_for`. Nothing was recorded.
+        Raises: as `rate_for`; InvalidValueError for a call type that does not tell the direction. Nothing was recorded.
         """
         number, at = call_record.callee_number, call_record.started_at
-        direction = direction_of(call_record)
-        if call_record.call_type.lower().startswith("emergency"):
-            rate = self._emergency
-        else:
-            rate = self.rate_for(number, at=at, direction=direction)
+        direction: Any = call_record.direction
+        if not direction:
+            if call_record.call_type:
+                raise InvalidValueError("call_type", call_record.call_type, "neither inbound nor outbound")
+            direction = "outbound"
+        rate = self._emergency if call_record.is_emergency else self.rate_for(number, at=at, direction=direction)
         return self._rated(number, call_record.duration_seconds, at, direction, rate, call_record)
 
     def longest_affordable(
@@ -249,7 +302,7 @@ class RateCard:
         check_seconds("at_most_seconds", at_most_seconds)
         at = utc(at, "at")
         rate = self.rate_for(number, at=at, direction=direction)
-        changes = self._changes(rate, at, at_most_seconds)
+        changes = self._changes(rate, at, at_most_seconds) if rate.time_bands else ((0, None),)
 
         def cost(seconds: int) -> int:
             return self._cost(rate, seconds, self._by_band(rate, seconds, changes))
@@ -260,15 +313,28 @@ class RateCard:
     def _rated(
         self, number: str, seconds: int, at: datetime, direction: Direction, rate: Rate, call: CallRecord | None
     ) -> RatedCall:
-        by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
-        billed = sum(part for _, part in by_band)
+        by_band: _SecondsByBand
+        if rate.time_bands:
+            by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
+            billed = sum(part for _, part in by_band)
+        else:
+            billed = self._billed(rate, seconds - rate.free_seconds)
+            by_band = ((None, billed),)
         cost = _of(self._cost(rate, seconds, by_band), self.currency)
         return RatedCall(number, seconds, at, direction, rate, billed, cost, call, by_band)
 
+    def _billed(self, rate: Rate, length: int, scale: int = 1) -> int:
+        """How many seconds are billed of a length, free seconds taken off, that is in parts of a second: `scale`."""
+        if length <= 0:
+            return 0
+        initial, increment = rate.initial_increment_seconds, rate.increment_seconds
+        start = 0 if self.increments == "absolute" else initial
+        if length <= initial * scale:
+            return initial
+        return start - (start * scale - length) // (increment * scale) * increment
+
     def _changes(self, rate: Rate, at: datetime, seconds: int) -> _Changes:
         """The bands that hold during a call: from which microsecond after its free seconds on, each."""
-        if not rate.time_bands:
-            return _NO_CHANGES
         if self.time_bands == "start":
             return ((0, band_at(rate.time_bands, at, self.time_zone)),)
         start = at + timedelta(seconds=rate.free_seconds)
@@ -278,30 +344,21 @@ class RateCard:
             for moment, band in stretches(rate.time_bands, start, end, self.time_zone)
         )
 
-    def _by_band(self, rate: Rate, seconds: int, changes: _Changes) -> tuple[tuple[TimeBand | None, int], ...]:
+    def _by_band(self, rate: Rate, seconds: int, changes: _Changes) -> _SecondsByBand:
         """How many seconds are billed at the price of each band, in the order of the call; an increment is in one."""
-        charged = max(0, seconds - rate.free_seconds)
-        initial, increment = rate.initial_increment_seconds, rate.increment_seconds
-        absolute = self.increments == "absolute"
-        if len(changes) == 1:
-            return ((changes[0][1], billed_length(charged, initial, increment, absolute=absolute)),)
+        whole = (seconds - rate.free_seconds) * _MICROSECONDS
+        ends = [*(microsecond for microsecond, _ in changes[1:]), whole]
         found = []
         before = 0
-        for place, (_, band) in enumerate(changes, start=1):
-            end = charged * _MICROSECONDS
-            if place < len(changes):
-                end = min(end, changes[place][0])
+        for (_, band), end in zip(changes, ends, strict=False):
             # All the increments that have begun by then.
-            billed = (
-                billed_length(end, initial * _MICROSECONDS, increment * _MICROSECONDS, absolute=absolute)
-                // _MICROSECONDS
-            )
+            billed = self._billed(rate, min(end, whole), _MICROSECONDS)
             if billed > before:
                 found.append((band, billed - before))
-            before = billed
+                before = billed
         return tuple(found) or ((None, 0),)
 
-    def _cost(self, rate: Rate, seconds: int, by_band: tuple[tuple[TimeBand | None, int], ...]) -> int:
+    def _cost(self, rate: Rate, seconds: int, by_band: _SecondsByBand) -> int:
         """The cost in billionths, rounded."""
         if not seconds:
             return 0
@@ -310,36 +367,11 @@ class RateCard:
         for band, billed in by_band:
             total += (band or rate).price_per_minute._billionths * billed
         total = max(total, rate.minimum_cost._billionths * _MINUTE)
-        unit = 10 ** (9 - self.rounding_digits)
-        return _divided(total, _MINUTE * unit, self.rounding) * unit
-
-
-def billed_length(length: int, initial: int, increment: int, *, absolute: bool) -> int:
-    """How much of a length is billed: the initial increment, then whole increments, all in one unit."""
-    if length <= 0:
-        return 0
-    if length <= initial:
-        return initial
-    start = 0 if absolute else initial
-    return start + -(-(length - start) // increment) * increment
+        unit = _UNITS[self.rounding_digits]
+        cost, finer = divmod(total, _MINUTE * unit)
+        return (_divided(total, _MINUTE * unit, self.rounding) if finer else cost) * unit
 
 
 def _check_choice(parameter: str, value: object, *choices: str) -> None:
     if value not in choices:
         raise InvalidValueError(parameter, value, f"neither {' nor '.join(choices)}")
-
-
-def direction_of(call: CallRecord) -> Direction:
-    """The direction of a reported call, by its `call_direction` or else by its `call_type`.
-
-    Raises: InvalidValueError when neither says. Nothing was made.
-    """
-    said = call.call_direction.lower()
-    if said in DIRECTIONS:
-        return said  # type: ignore[return-value]
-    words = call.call_type.lower().split("_")
-    if "in" in words:
-        return "inbound"
-    if "out" in words:
-        return "outbound"
-    raise InvalidValueError("call_type", call.call_type, "neither inbound nor outbound")

@@ -24,6 +24,21 @@ _MIDNIGHT = time(0)
 _DAY = timedelta(days=1)
 
 
+def _weekdays(values: Iterable[int]) -> frozenset[int]:
+    wanted = "numbers from 0 (Monday) to 6 (Sunday)"
+    if not isinstance(values, Iterable):
+        raise WrongTypeError("weekdays", values, wanted)
+    kept = tuple(values)
+    for weekday in kept:
+        if isinstance(weekday, bool) or not isinstance(weekday, int):
+            raise WrongTypeError("weekdays", weekday, wanted)
+        if weekday not in EVERY_DAY:
+            raise InvalidValueError("weekdays", weekday, "not from 0 (Monday) to 6 (Sunday)")
+    if not kept:
+        raise InvalidValueError("weekdays", kept, "none at all")
+    return frozenset(kept)
+
+
 @attrs.frozen
 class TimeBand:
     """Hours of some weekdays, and the price per minute in them.
@@ -44,7 +59,7 @@ class TimeBand:
     price_per_minute: Money
     start: time = attrs.field(default=_MIDNIGHT, kw_only=True)
     end: time = attrs.field(default=_MIDNIGHT, kw_only=True)
-    weekdays: frozenset[int] = attrs.field(default=frozenset(EVERY_DAY), kw_only=True)
+    weekdays: frozenset[int] = attrs.field(default=EVERY_DAY, converter=_weekdays, kw_only=True)
     name: str = attrs.field(default="", kw_only=True)
 
     def __attrs_post_init__(self) -> None:
@@ -56,19 +71,8 @@ class TimeBand:
                 raise WrongTypeError(parameter, clock, "a datetime.time")
             if clock.tzinfo is not None:
                 raise InvalidValueError(parameter, clock, "has a time zone; the card's is meant")
-        if isinstance(self.weekdays, str) or not isinstance(self.weekdays, Iterable):
-            raise WrongTypeError("weekdays", self.weekdays, "numbers from 0 (Monday) to 6 (Sunday)")
-        weekdays = tuple(self.weekdays)
-        for weekday in weekdays:
-            if isinstance(weekday, bool) or not isinstance(weekday, int):
-                raise WrongTypeError("weekdays", weekday, "a number from 0 (Monday) to 6 (Sunday)")
-            if weekday not in EVERY_DAY:
-                raise InvalidValueError("weekdays", weekday, "not from 0 (Monday) to 6 (Sunday)")
-        if not weekdays:
-            raise InvalidValueError("weekdays", self.weekdays, "none at all")
         if not isinstance(self.name, str):
             raise WrongTypeError("name", self.name, "text")
-        object.__setattr__(self, "weekdays", frozenset(weekdays))
 
     def holds(self, wall: datetime) -> bool:
         """Whether the band holds when the clock on the wall shows `wall`."""
