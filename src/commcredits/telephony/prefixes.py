@@ -42,8 +42,8 @@ class PrefixTable:
         self._short_lengths: tuple[int, ...] = ()
         self._stems: frozenset[str] | None = None
 
-    def add(self, rate: Rate) -> None:
-        """Take in a rate, unless it is there.
+    def add(self, rate: Rate) -> bool:
+        """Take in a rate, unless it is there; whether it was not.
 
         Raises: RateConflictError; nothing was added.
         """
@@ -52,11 +52,12 @@ class PrefixTable:
         for other in others:
             if other.overlaps(rate):
                 if other.costs_as(rate) and other.lasts_as(rate):
-                    return
+                    return False
                 raise RateConflictError(other, rate)
         self._rates[key] = rate if rate.always else (*others, rate)
         if not others:
             self._note_length(key)
+        return True
 
     def _of(self, key: str) -> tuple[Rate, ...]:
         rates = self._rates.get(key, ())

@@ -135,7 +135,7 @@ class RateCard:
     - `increments`: `offset` counts the increments after the initial one from its end, `absolute` from the start of the
       call. They differ where the initial increment is no multiple of the others: of 10/6, 11 seconds are billed as 16
       or as 12.
-    - `time_bands`: `split` has each increment cost what holds when it begins; `start` has the whole call cost what
+    - `bands`: `split` has each increment cost what holds when it begins; `start` has the whole call cost what
       holds when the call begins.
     - `short_codes`: numbers of up to six digits, dialled without a plus, that the card has no rate for by just those
       digits, are `free` or `refused`.
@@ -152,7 +152,7 @@ class RateCard:
     rounding_digits: int = attrs.field(default=4, kw_only=True)
     rounding: str = attrs.field(default=decimal.ROUND_HALF_UP, kw_only=True)
     increments: Literal["offset", "absolute"] = attrs.field(default="offset", kw_only=True)
-    time_bands: Literal["split", "start"] = attrs.field(default="split", kw_only=True)
+    bands: Literal["split", "start"] = attrs.field(default="split", kw_only=True)
     short_codes: Literal["free", "refused"] = attrs.field(default="free", kw_only=True)
     emergency_numbers: frozenset[str] = attrs.field(default=EMERGENCY_NUMBERS, converter=frozenset, kw_only=True)
     _tables: dict[str, PrefixTable] = attrs.field(init=False)
@@ -168,12 +168,13 @@ class RateCard:
             raise WrongTypeError("rounding_digits", None, "an int from 0 to 9")
         zero.rounded(self.rounding_digits, self.rounding)
         _check_choice("increments", self.increments, "offset", "absolute")
-        _check_choice("time_bands", self.time_bands, "split", "start")
+        _check_choice("bands", self.bands, "split", "start")
         _check_choice("short_codes", self.short_codes, "free", "refused")
         tables = {direction: PrefixTable() for direction in DIRECTIONS}
         for rate in self.rates:
             check_money("rates", rate.price_per_minute, self.currency)
-            tables[rate.direction].add(rate)
+        rates = tuple(rate for rate in self.rates if tables[rate.direction].add(rate))
+        object.__setattr__(self, "rates", rates)
         object.__setattr__(self, "_tables", tables)
         object.__setattr__(self, "_emergency", Rate("", zero, name="Emergency"))
         object.__setattr__(self, "_short_code", Rate("", zero, name="Short code"))
@@ -335,7 +336,7 @@ class RateCard:
 
     def _changes(self, rate: Rate, at: datetime, seconds: int) -> _Changes:
         """The bands that hold during a call: from which microsecond after its free seconds on, each."""
-        if self.time_bands == "start":
+        if self.bands == "start":
             return ((0, band_at(rate.time_bands, at, self.time_zone)),)
         start = at + timedelta(seconds=rate.free_seconds)
         end = max(at + timedelta(seconds=seconds), start)
