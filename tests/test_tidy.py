@@ -54,6 +54,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "telephony.plans",
         "telephony.subscribers",
         "telephony.allowances",
+        "telephony.intents",
+        "telephony.admission",
         "telephony",
     ),
 )

@@ -113,6 +113,14 @@ def test_the_pool_of_conferences_is_for_its_zone() -> None:
     assert state.use(told_by_graph)[1:] == (60, 0)
 
 
+def test_without_a_word_of_the_report_the_number_tells_the_country() -> None:
+    state = one(DialOutPlan())
+    in_france, in_zimbabwe = (
+        attrs.evolve(dial_out(60), extra={}, callee_number=number) for number in ("+33142685300", "+263242700123")
+    )
+    assert after(state, in_france, in_zimbabwe)[1] == [(60, 0), (0, 60)]
+
+
 def test_a_user_may_have_a_calling_plan_and_conferences() -> None:
     state = AllowanceState([Allowance(plan=TEN, users=["amy"]), Allowance(plan=DialOutPlan(), users=["amy"])])
     state, came_to = after(state, call(60), dial_out(120))
@@ -121,6 +129,11 @@ def test_a_user_may_have_a_calling_plan_and_conferences() -> None:
         Counter("TEN", "2026-03", "domestic"): 60,
         Counter("MCOMEETADD", "2026-03", "dial_out"): 120,
     }
+
+
+@pytest.mark.parametrize("capability", ["MCOMEETACPEA", "mcomeetacpea_gov"])
+def test_no_pool_covers_pay_per_minute_conferencing(capability: str) -> None:
+    assert one(DialOutPlan(), None).use(dial_out(60, capability=capability))[1:] == (0, 60)
 
 
 def subscriber(user_id: str, country: str, **licences: Any) -> Subscriber:
@@ -388,7 +401,7 @@ def test_the_longest_covered_call_is_covered_whole_and_a_longer_one_is_not(
 ) -> None:
     state, _ = after(one(plan, crossing=crossing), *records)
     asked = Subscriber(user_id=record.user_id, country="US")
-    longest = state.longest_covered(
+    allowance, longest = state.coverage(
         asked,
         record.call_type,
         record.callee_number,
@@ -396,9 +409,19 @@ def test_the_longest_covered_call_is_covered_whole_and_a_longer_one_is_not(
         context=record.destination_context,
         at_most_seconds=1_000,
     )
+    assert allowance in (None, *state.allowances)
     assert state.use(attrs.evolve(record, duration_seconds=longest))[1:] == (longest, 0)
     if longest < 1_000:
         assert state.use(attrs.evolve(record, duration_seconds=longest + 1)).seconds_left > 0
+
+
+def test_what_is_covered_is_asked_by_the_countries_where_nothing_else_is_said() -> None:
+    state, amy = one(users=["amy"]), Subscriber(user_id="amy", country="US")
+    assert state.coverage(amy, "user_out", "+493023125042", at=MARCH) == (state.allowances[0], 300)
+    assert state.coverage(amy, "user_out", "+12065550188", at=MARCH) == (state.allowances[0], 600)
+    assert state.coverage(amy, "user_out", "+12065550188", at=MARCH, country="DE") == (state.allowances[0], 300)
+    assert state.coverage(amy, "conf_out", "+12065550188", at=MARCH) == (None, 0)
+    assert one(DialOutPlan(), None).coverage(amy, "conf_out", "+12065550188", at=MARCH).seconds == 3_600
 
 
 # --- alerts and reports

@@ -135,6 +135,28 @@ def test_credits_pay_for_prefixes_of_shared_cost_though_domestic(number: str) ->
     assert kind(DialOutPlan(), "conf_out", number, country=lambda: "GB") is None
 
 
+def test_what_is_not_included_is_a_choice() -> None:
+    plan = CallingPlan("X", 10, 10, not_included=["49", "331"])  # type: ignore[arg-type]
+    assert kind(plan) is None
+    assert kind(plan, number=LONDON) == "international"
+    assert kind(plan, number="+448441234567") == "international"
+    assert kind(plan, number="491", context="Domestic") == "domestic"
+    assert kind(DialOutPlan(not_included=()), "conf_out", BERLIN, country=lambda: "DE") == "dial_out"
+    for wrong, error in (
+        ("49", WrongTypeError),
+        ([49], WrongTypeError),
+        (["+49"], InvalidValueError),
+        (7, WrongTypeError),
+    ):
+        with pytest.raises(error, match="not_included"):
+            CallingPlan("X", 10, not_included=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", ["+19002345678", "+33899701234"])
+def test_conferences_do_not_dial_premium_numbers_out_of_their_pool(number: str) -> None:
+    assert kind(DialOutPlan(), "conf_out", number, country=lambda: "US") is None
+
+
 def test_emergency_numbers_use_no_minutes() -> None:
     assert kind(number="911", context="Domestic") is None
 

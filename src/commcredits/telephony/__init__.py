@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from commcredits.telephony.admission import NOT_DIALLED, Admission, admit
 from commcredits.telephony.allowances import (
     Allowance,
     AllowanceAlert,
     AllowanceState,
     AllowanceUse,
     Counter,
+    Coverage,
     MinutesUsed,
 )
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
+from commcredits.telephony.intents import CallIntent
 from commcredits.telephony.numbers import (
     EMERGENCY_NUMBERS,
     SHARED_COST_PREFIXES,
@@ -35,21 +38,25 @@ __all__ = [
     "CAPABILITIES",
     "EMERGENCY_NUMBERS",
     "EVERY_DAY",
+    "NOT_DIALLED",
     "PSTN_COLUMNS",
     "SHARED_COST_PREFIXES",
     "WEEKEND",
     "WORKDAYS",
     "ZONE_A",
+    "Admission",
     "Allowance",
     "AllowanceAlert",
     "AllowanceState",
     "AllowanceUse",
+    "CallIntent",
     "CallRecord",
     "CallType",
     "CallingPlan",
     "Capability",
     "CostPart",
     "Counter",
+    "Coverage",
     "DialOutPlan",
     "DialOutPolicy",
     "MinutesUsed",
@@ -62,6 +69,7 @@ __all__ = [
     "RowError",
     "Subscriber",
     "TimeBand",
+    "admit",
     "country_of",
     "is_shared_cost",
     "number_type",

@@ -18,9 +18,9 @@ import attrs
 
 from commcredits.command import check_name
 from commcredits.errors import InvalidValueError, WrongTypeError
-from commcredits.telephony import numbers
 from commcredits.telephony.calls import CallRecord
-from commcredits.telephony.plans import CallingPlan, DialOutPlan, MinuteKind, pool_country
+from commcredits.telephony.numbers import country_of
+from commcredits.telephony.plans import PAY_PER_MINUTE, CallingPlan, DialOutPlan, MinuteKind, pool_country
 from commcredits.telephony.subscribers import Subscriber
 from commcredits.times import utc, window, zone
 
@@ -176,6 +176,13 @@ class AllowanceUse(NamedTuple):
     seconds_left: int
 
 
+class Coverage(NamedTuple):
+    """What would cover a call: the allowance that is for it (None: there is none), and for how many seconds."""
+
+    allowance: Allowance | None
+    seconds: int
+
+
 @attrs.frozen(order=False)
 class AllowanceAlert:
     """So much of an allowance is used up: at least `percent` of what the counter may come to."""
@@ -231,15 +238,18 @@ class AllowanceState:
     def use(self, call: CallRecord) -> AllowanceUse:
         """Cover a call as far as an allowance covers it: the state after it, seconds covered, seconds left.
 
-        The two add up to the call's length. A call of no length, and one that no allowance is for, changes nothing.
-        The destination's country is that of the report, if it has one, else of the number; the second, and only where
-        the report does not say Domestic or International or a conference dials, needs the extra `telephony`.
+        The two add up to the call's length. A call of no length, one under pay-per-minute conferencing, and one that no
+        allowance is for, change nothing.
+        Where the report does not say Domestic or International the destination's country decides, which is that of the
+        report, if it has one, else that of the number. The second, and a conference's pool, need the extra `telephony`.
 
         Raises: WrongTypeError; InvalidValueError for what is no number. The state is as it was.
         """
         if not isinstance(call, CallRecord):
             raise WrongTypeError("call", call, "a CallRecord")
         duration = call.duration_seconds
+        if not duration or call.capability.upper().startswith(PAY_PER_MINUTE):
+            return AllowanceUse(self, 0, duration)
         found = self._index.find(
             call.user_id,
             call.call_type,
@@ -248,7 +258,7 @@ class AllowanceState:
             context=call.destination_context,
             country=partial(_destination_country, call),
         )
-        if found is None or not duration:
+        if found is None:
             return AllowanceUse(self, 0, duration)
         allowance, kind, user_id = found
         used, covered = self._used, 0
@@ -262,7 +272,7 @@ class AllowanceState:
                 covered += payable
         return AllowanceUse(self._with(used), covered, duration - covered)
 
-    def longest_covered(
+    def coverage(
         self,
         subscriber: Subscriber,
         call_type: str,
@@ -272,8 +282,10 @@ class AllowanceState:
         context: str = "",
         country: str = "",
         at_most_seconds: int = 86_400,
-    ) -> int:
-        """How many seconds of a call to a number that begins at `at` would be covered, up to `at_most_seconds`.
+    ) -> Coverage:
+        """How long a call to a number that begins at `at` may last, up to `at_most_seconds`, and be covered whole.
+
+        `context`, `Domestic` or `International`, and `country`, which is dialled, are worked out if they are not told.
 
         Raises: as `use`.
         """
@@ -283,10 +295,10 @@ class AllowanceState:
             number,
             home=subscriber.country,
             context=context,
-            country=lambda: country or numbers.country_of(number) or "",
+            country=lambda: country or country_of(number),
         )
         if found is None:
-            return 0
+            return Coverage(None, 0)
         allowance, kind, user_id = found
         longest = 0
         for month, seconds in _months(allowance, utc(at, "at"), at_most_seconds):
@@ -294,7 +306,7 @@ class AllowanceState:
             longest += payable
             if payable < seconds:
                 break
-        return longest
+        return Coverage(allowance, longest)
 
     def minutes(self, at: datetime) -> tuple[MinutesUsed, ...]:
         """What each counter may come to in the month of `at`, and what is used of it, in the allowances' order."""
@@ -428,7 +440,7 @@ def _destination_country(call: CallRecord) -> str:
         told = call.extra.get(column)
         if isinstance(told, str) and len(told) == 2:
             return told.upper()
-    return numbers.country_of(call.callee_number) or ""
+    return country_of(call.callee_number)
 
 
 def _months(allowance: Allowance, started_at: datetime, duration: int) -> Iterator[tuple[str, int]]:

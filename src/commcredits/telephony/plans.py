@@ -6,6 +6,7 @@ Microsoft's own plans are data here, each number with the document that has it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -13,7 +14,7 @@ import attrs
 
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.telephony.codes import call_type_of
-from commcredits.telephony.numbers import is_shared_cost, read_number
+from commcredits.telephony.numbers import SHARED_COST_PREFIXES, number_type, read_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,9 @@ Exhaustion = Literal["separate", "joint"]
 
 MINUTES_MAX = 1_000_000
 """The most minutes that one licence can include; a month has some 44,640."""
+
+PAY_PER_MINUTE = "MCOMEETACPEA"
+"""What the capabilities of pay-per-minute conferencing begin with, whose calls no pool covers."""
 
 # fmt: off
 ZONE_A = frozenset({
@@ -78,19 +82,31 @@ def _check_minutes(parameter: str, value: object) -> None:
         raise InvalidValueError(parameter, value, f"not from 0 to {MINUTES_MAX}")
 
 
+def _prefixes(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise WrongTypeError("not_included", values, "prefixes")
+    prefixes = tuple(values)
+    for prefix in prefixes:
+        if not isinstance(prefix, str):
+            raise WrongTypeError("not_included", prefix, "a prefix")
+        if not (prefix.isascii() and prefix.isdigit()):
+            raise InvalidValueError("not_included", prefix, "not digits alone")
+    return prefixes
+
+
 @attrs.frozen(order=False)
 class CallingPlan:
     """The calls of users that one licence includes in a calendar month: so many domestic and international minutes.
 
-    Included are calls out, those to emergency numbers (always free) and to prefixes of shared cost (credits pay)
-    excepted. Calls in use no minutes.
+    Included are calls out, but not those to emergency numbers, which are free. Calls in use no minutes.
 
     - `code`: the report's capability for calls under it, such as `MCOPSTN1`.
     - `domestic_minutes`, `international_minutes`: of one licence. Zero of both: pay as you go.
     - `exhaustion`: what "3,000 domestic or 600 international minutes, whichever is reached first" means. `separate`:
       each has its own limit, and once it is reached only calls of that kind are not covered any more. `joint`: once one
       limit is reached, nothing is. The documents leave it open.
-    - `is_pooled`: the minutes of users of the same country and plan are in one pool; else each user has his own.
+    - `is_pooled`: the minutes of users of the same country and plan are in one pool; else each user has their own.
+    - `not_included`: prefixes that credits pay for though the call be domestic; by default those of shared cost.
 
     Raises: WrongTypeError, InvalidValueError. Nothing was made.
     """
@@ -100,6 +116,7 @@ class CallingPlan:
     international_minutes: int = 0
     exhaustion: Exhaustion = attrs.field(default="separate", kw_only=True)
     is_pooled: bool = attrs.field(default=True, kw_only=True)
+    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_prefixes)
 
     def __attrs_post_init__(self) -> None:
         _check_code(self.code)
@@ -153,7 +170,7 @@ class CallingPlan:
         known = call_type_of(call_type)
         if known is None or known.direction != "outbound" or known.party not in ("user", "bot"):
             return None
-        if not _is_ordinary(known.is_emergency, number):
+        if known.is_emergency or not _may_include(number, self.not_included):
             return None
         kind: MinuteKind = (
             "domestic" if is_domestic_call(number, home=home, context=context, country=country) else ("international")
@@ -165,12 +182,13 @@ class CallingPlan:
 class DialOutPlan:
     """The calls out of conferences that one Audio Conferencing licence includes, to the countries of a zone.
 
-    The pool is the whole tenant's, wherever its organizers are; what counts is the country that is dialled. Prefixes of
-    shared cost are not included.
+    The pool is the whole tenant's, wherever its organizers are; what counts is the country that is dialled. Premium
+    numbers are not included; to know them the extra `telephony` is needed.
 
     - `code`: the report's capability for calls under it.
     - `dial_out_minutes`: of one licence.
     - `countries`: which may be dialled.
+    - `not_included`: prefixes that credits pay for; by default those of shared cost.
 
     Raises: WrongTypeError, InvalidValueError. Nothing was made.
     """
@@ -179,6 +197,7 @@ class DialOutPlan:
     # "Audio Conferencing subscription dial-out": 60 minutes × user licences × calendar month, since December 2019.
     dial_out_minutes: int = 60
     countries: frozenset[str] = attrs.field(default=ZONE_A, kw_only=True)
+    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_prefixes)
 
     exhaustion = "separate"
     is_pooled = True
@@ -209,9 +228,9 @@ class DialOutPlan:
         known = call_type_of(call_type)
         if known is None or known.direction != "outbound" or known.party != "conference":
             return None
-        if not _is_ordinary(known.is_emergency, number) or country() not in self.countries:
+        if not self.dial_out_minutes or not _may_include(number, self.not_included):
             return None
-        return "dial_out" if self.dial_out_minutes else None
+        return "dial_out" if country() in self.countries and not _is_premium(number) else None
 
 
 def is_domestic_call(number: str, *, home: str, context: str, country: Callable[[], str]) -> bool:
@@ -229,9 +248,15 @@ def is_domestic_call(number: str, *, home: str, context: str, country: Callable[
     return is_domestic(home, country())
 
 
-def _is_ordinary(is_emergency: bool, number: str) -> bool:  # noqa: FBT001
-    """Whether a plan may include a call to the number: no emergency, and nothing that credits always pay for."""
-    return not (is_emergency or read_number(number).kind == "emergency" or is_shared_cost(number))
+def _may_include(number: str, not_included: tuple[str, ...]) -> bool:
+    """Whether a plan may include a call to a number."""
+    read = read_number(number)
+    return read.kind != "emergency" and not (read.kind == "international" and read.digits.startswith(not_included))
+
+
+@lru_cache(maxsize=4096)
+def _is_premium(number: str) -> bool:
+    return number_type(number) == "premium_rate"
 
 
 # Of each plan: its domestic minutes, those of some countries, its international minutes, and whether they are pooled.

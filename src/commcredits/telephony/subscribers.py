@@ -1,4 +1,4 @@
-"""Subscriber: a user as calls see him: where he is, his licences, and what he may dial."""
+"""Subscriber: a user as calls see one: the usage location, the licences, and what may be dialled."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ _POLICIES: Mapping[str, tuple[ConferenceDialling, UserDialling]] = MappingProxyT
 
 @attrs.frozen(order=False, kw_only=True)
 class Subscriber:
-    """A user with his licences; for the calls of a conference, its organizer.
+    """A user with licences; for the calls of a conference, its organizer.
 
     - `user_id`: as reports name the user.
-    - `country`: the usage location of his licences, two capital letters (ISO 3166-1).
-    - `calling_plan`: his Calling Plan licence; None: he has none. Pay as you go is a plan without minutes.
-    - `audio_conferencing`: his Audio Conferencing licence, with what it includes; None: none with minutes.
-    - `pay_per_minute_conferencing`: he has the Audio Conferencing licence under which all calls are paid by credits.
-    - `communications_credits`: he has the Communications Credits licence, without which credits pay for nothing of his
-      but pay-per-minute conferencing.
+    - `country`: the usage location of the licences, two capital letters (ISO 3166-1).
+    - `calling_plan`: the Calling Plan licence; None: there is none. Pay as you go is a plan without minutes.
+    - `audio_conferencing`: the Audio Conferencing licence, with what it includes; None: there is none with minutes.
+    - `pay_per_minute_conferencing`: has the Audio Conferencing licence under which credits pay for all calls.
+    - `communications_credits`: has the Communications Credits licence, without which credits pay for nothing but
+      pay-per-minute conferencing.
     - `dial_out_policy`: what may be dialled.
 
     Raises: WrongTypeError, InvalidValueError (an empty id, what is no country, both kinds of conferencing). Nothing was
