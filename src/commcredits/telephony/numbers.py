@@ -77,10 +77,10 @@ def read_number(number: str, emergency_numbers: frozenset[str] = EMERGENCY_NUMBE
         raise InvalidValueError("number", number, "not a telephone number")
     plus, seen, rest = parts.groups()
     length = len(seen) + len(rest)
-    if not plus and length <= SHORT_CODE_DIGITS_MAX:
-        return Number("emergency" if seen in emergency_numbers and not rest else "short_code", seen, length)
     if not seen or length > NUMBER_DIGITS_MAX:
         raise InvalidValueError("number", number, "not a telephone number")
+    if not plus and length <= SHORT_CODE_DIGITS_MAX:
+        return Number("emergency" if seen in emergency_numbers and not rest else "short_code", seen, length)
     if seen.startswith("0"):
         raise InvalidValueError("number", number, "begins with 0, so its country is not known")
     return Number("international", seen, length)

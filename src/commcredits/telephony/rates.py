@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Direction = Literal["outbound", "inbound"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
+SECONDS_MAX = 2**31 - 1
+
 
 def _no_money(rate: Rate) -> Money:
     return Money.zero(check_money("price_per_minute", rate.price_per_minute).currency)
@@ -136,7 +138,7 @@ def _bands(bands: object, currency: str) -> tuple[TimeBand, ...]:
 
 
 def check_seconds(parameter: str, value: object, *, least: int = 0) -> None:
-    """Refuse what is no whole number of seconds, or fewer than `least`.
+    """Refuse what is no whole number of seconds, fewer than `least`, or more than `SECONDS_MAX`.
 
     Raises: WrongTypeError, InvalidValueError.
     """
@@ -144,6 +146,8 @@ def check_seconds(parameter: str, value: object, *, least: int = 0) -> None:
         raise WrongTypeError(parameter, value, "a whole number of seconds")
     if value < least:
         raise InvalidValueError(parameter, value, f"fewer than {least}" if least else "below zero")
+    if value > SECONDS_MAX:
+        raise InvalidValueError(parameter, value, f"more than {SECONDS_MAX}, the most that a report can hold")
 
 
 def check_direction(value: object) -> None:

@@ -122,6 +122,16 @@ def _rates(rates: object) -> tuple[Rate, ...]:
     return kept
 
 
+def _numbers(numbers: Iterable[str]) -> frozenset[str]:
+    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+        raise WrongTypeError("emergency_numbers", numbers, "an iterable of text")
+    kept = frozenset(numbers)
+    for number in kept:
+        if not isinstance(number, str):
+            raise WrongTypeError("emergency_numbers", number, "text, each of them")
+    return kept
+
+
 @attrs.frozen(eq=False, repr=False)
 class RateCard:
     """Rates by prefix, of one currency; what it makes of a call depends on nothing but the call.
@@ -154,7 +164,7 @@ class RateCard:
     increments: Literal["offset", "absolute"] = attrs.field(default="offset", kw_only=True)
     bands: Literal["split", "start"] = attrs.field(default="split", kw_only=True)
     short_codes: Literal["free", "refused"] = attrs.field(default="free", kw_only=True)
-    emergency_numbers: frozenset[str] = attrs.field(default=EMERGENCY_NUMBERS, converter=frozenset, kw_only=True)
+    emergency_numbers: frozenset[str] = attrs.field(default=EMERGENCY_NUMBERS, converter=_numbers, kw_only=True)
     _tables: dict[str, PrefixTable] = attrs.field(init=False)
     _emergency: Rate = attrs.field(init=False)
     _short_code: Rate = attrs.field(init=False)
@@ -247,6 +257,8 @@ class RateCard:
             case "anonymous":
                 raise NoRateError(number, at, direction, "anonymous")
             case "short_code":
+                if read.masked:
+                    raise NoRateError(number, at, direction, "masked")
                 rate = table.exact(read.digits, at)
                 if rate is None and self.short_codes == "free":
                     rate = self._short_code
@@ -263,7 +275,6 @@ class RateCard:
 
         Raises: as `rate_for`. Nothing was recorded.
         """
-        check_seconds("seconds", seconds)
         at = utc(at, "at")
         return self._rated(number, seconds, at, direction, self.rate_for(number, at=at, direction=direction), None)
 
@@ -314,6 +325,7 @@ class RateCard:
     def _rated(
         self, number: str, seconds: int, at: datetime, direction: Direction, rate: Rate, call: CallRecord | None
     ) -> RatedCall:
+        check_seconds("seconds", seconds)
         by_band: _SecondsByBand
         if rate.time_bands:
             by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
