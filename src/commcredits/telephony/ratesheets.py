@@ -38,7 +38,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "currency": ("currency",),
 }
 _MONEY = ("price_per_minute", "connection_fee", "minimum_cost")
-_SECONDS = ("initial_increment_seconds", "increment_seconds", "free_seconds")
+_INCREMENT_FIELDS = ("initial_increment_seconds", "increment_seconds")
+_SECONDS = (*_INCREMENT_FIELDS, "free_seconds")
 _TIMES = ("effective_from", "effective_until")
 _VALUES = (*_MONEY, *_SECONDS, *_TIMES, "direction", "name")
 _DEFAULTS = frozenset({*_VALUES, "time_bands"}) - {"price_per_minute"}
@@ -70,9 +71,13 @@ def read_rate_rows(
         raise WrongTypeError("rows", rows, "an iterable of mappings, such as csv.DictReader(file)")
     if on_error is not None and not callable(on_error):
         raise WrongTypeError("on_error", on_error, "a callable or None")
+    wanted = _named("columns", columns, frozenset(_NAMES))
+    for name in wanted.values():
+        if not isinstance(name, str):
+            raise WrongTypeError("columns", name, "the name of a column, each of them")
     sheet = _Sheet(
         currency=None if currency is None else known_currency(currency),
-        wanted=_named("columns", columns, frozenset(_NAMES)),
+        wanted=wanted,
         defaults=_named("defaults", defaults, _DEFAULTS),
         time_zone=time_zone,
     )
@@ -190,7 +195,10 @@ class _Sheet:
         try:
             return Rate(prefix, **given)
         except CommCreditsError as error:
-            raise cells.refusal(getattr(error, "parameter", "price_per_minute"), f"is refused: {error}") from error
+            field = getattr(error, "parameter", "price_per_minute")
+            if field in _INCREMENT_FIELDS and field not in cells.keys:
+                field = "increments"
+            raise cells.refusal(field, f"is refused: {error}") from error
 
     def _cells(self, number: int, row: Mapping[str, object], columns: _Columns) -> _Cells:
         values = {field: row[key] for field, key in columns.keys.items() if key in row}
@@ -286,7 +294,7 @@ class _Cells:
         both = _INCREMENTS.fullmatch(text)
         if both is None:
             raise self.refusal("increments", "is not an initial and a further increment in seconds, such as 60/1")
-        return {"initial_increment_seconds": int(both[1]), "increment_seconds": int(both[2])}
+        return dict(zip(_INCREMENT_FIELDS, map(int, both.groups()), strict=True))
 
 
 def _cleaned(name: str) -> str:
