@@ -56,6 +56,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "telephony.allowances",
         "telephony.intents",
         "telephony.admission",
+        "telephony.bills",
+        "telephony.billing",
         "telephony",
     ),
 )
@@ -107,6 +109,7 @@ INTERNAL = {
     "storage.SteppedStorage": "a part of LedgerService and of AsyncInMemoryStorage",
     "state.LedgerReads": "what Ledger and LedgerState have in common",
     "telephony.prefixes.PrefixTable": "a part of RateCard",
+    "telephony.bills.Tally": "a bill that is being added up",
     "usage.UsageCommands": "a part of Ledger",
 }
 

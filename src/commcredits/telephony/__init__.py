@@ -12,6 +12,8 @@ from commcredits.telephony.allowances import (
     Coverage,
     MinutesUsed,
 )
+from commcredits.telephony.billing import async_bill, bill
+from commcredits.telephony.bills import Bill, BilledCall, BillLine, BillTotal, CallRefusedError
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
 from commcredits.telephony.intents import CallIntent
@@ -49,8 +51,13 @@ __all__ = [
     "AllowanceAlert",
     "AllowanceState",
     "AllowanceUse",
+    "Bill",
+    "BillLine",
+    "BillTotal",
+    "BilledCall",
     "CallIntent",
     "CallRecord",
+    "CallRefusedError",
     "CallType",
     "CallingPlan",
     "Capability",
@@ -70,6 +77,8 @@ __all__ = [
     "Subscriber",
     "TimeBand",
     "admit",
+    "async_bill",
+    "bill",
     "country_of",
     "is_shared_cost",
     "number_type",

@@ -40,12 +40,12 @@ class Capability:
 
     Attributes:
         code: as reports write it; the code of the licence in an order may be another.
-        payer: who pays for the call: "credits", the "plan" (its minutes, or what it includes), or "nobody".
+        payer: who pays for the call: "credits", the "allowance" (what the licence includes), or "nobody".
         meaning: in words.
     """
 
     code: str
-    payer: Literal["credits", "plan", "nobody"]
+    payer: Literal["credits", "allowance", "nobody"]
     meaning: str
 
 
@@ -102,26 +102,26 @@ CAPABILITIES: Mapping[str, Capability] = MappingProxyType(
             Capability("MCOMEETACPEA", "credits", "Audio Conferencing, pay per minute"),
             Capability("MCOMEETACPEA_TATA", "credits", "Audio Conferencing by Tata, pay per minute"),
             Capability("MCOMEETACPEA_GOV", "credits", "Audio Conferencing for governments, pay per minute"),
-            Capability("MCOPSTN1", "plan", "Domestic Calling Plan: 3,000 minutes in the US, 1,200 elsewhere"),
-            Capability("MCOPSTN1BR", "plan", "Domestic Calling Plan of Brazil"),
-            Capability("MCOPSTN1MX", "plan", "Domestic Calling Plan of Mexico"),
-            Capability("MCOPSTN2", "plan", "Domestic and International Calling Plan"),
-            Capability("MCOPSTN2BR", "plan", "Domestic and International Calling Plan of Brazil"),
-            Capability("MCOPSTN2MX", "plan", "Domestic and International Calling Plan of Mexico"),
-            Capability("MCOPSTN5", "plan", "Domestic Calling Plan: 120 minutes"),
-            Capability("MCOPSTN6", "plan", "Domestic Calling Plan: 240 minutes"),
-            Capability("MCOPSTN8", "plan", "Domestic Calling Plan: 120 minutes for each user, not pooled"),
-            Capability("MCOPSTN9", "plan", "International Calling Plan"),
-            Capability("MCOPSTNCAP", "plan", "Common Area Phone"),
-            Capability("MCOMEETADD", "plan", "Audio Conferencing"),
-            Capability("MCOMEETADD_DIALOUT_US", "plan", "Audio Conferencing, dial-out to the US and Canada"),
-            Capability("MCOMEETADD_CN_GLOBAL", "plan", "Audio Conferencing for users outside China"),
-            Capability("MCOMEETADD_TATA", "plan", "Audio Conferencing by Tata"),
-            Capability("MCOEV", "plan", "Phone System: an auto attendant or a call queue"),
-            Capability("MCOEV_VIRTUALUSER", "plan", "Phone System: an auto attendant or a call queue"),
-            Capability("MCOEV_VIRTUALUSER_GOV", "plan", "Phone System for governments"),
+            Capability("MCOPSTN1", "allowance", "Domestic Calling Plan: 3,000 minutes in the US, 1,200 elsewhere"),
+            Capability("MCOPSTN1BR", "allowance", "Domestic Calling Plan of Brazil"),
+            Capability("MCOPSTN1MX", "allowance", "Domestic Calling Plan of Mexico"),
+            Capability("MCOPSTN2", "allowance", "Domestic and International Calling Plan"),
+            Capability("MCOPSTN2BR", "allowance", "Domestic and International Calling Plan of Brazil"),
+            Capability("MCOPSTN2MX", "allowance", "Domestic and International Calling Plan of Mexico"),
+            Capability("MCOPSTN5", "allowance", "Domestic Calling Plan: 120 minutes"),
+            Capability("MCOPSTN6", "allowance", "Domestic Calling Plan: 240 minutes"),
+            Capability("MCOPSTN8", "allowance", "Domestic Calling Plan: 120 minutes for each user, not pooled"),
+            Capability("MCOPSTN9", "allowance", "International Calling Plan"),
+            Capability("MCOPSTNCAP", "allowance", "Common Area Phone"),
+            Capability("MCOMEETADD", "allowance", "Audio Conferencing"),
+            Capability("MCOMEETADD_DIALOUT_US", "allowance", "Audio Conferencing, dial-out to the US and Canada"),
+            Capability("MCOMEETADD_CN_GLOBAL", "allowance", "Audio Conferencing for users outside China"),
+            Capability("MCOMEETADD_TATA", "allowance", "Audio Conferencing by Tata"),
+            Capability("MCOEV", "allowance", "Phone System: an auto attendant or a call queue"),
+            Capability("MCOEV_VIRTUALUSER", "allowance", "Phone System: an auto attendant or a call queue"),
+            Capability("MCOEV_VIRTUALUSER_GOV", "allowance", "Phone System for governments"),
             Capability("FREECALL", "nobody", "given free, because a fault kept the call from being priced"),
-            Capability("MCOPSTNU", "plan", "seen in one of Microsoft's own samples; documented nowhere"),
+            Capability("MCOPSTNU", "allowance", "seen in one of Microsoft's own samples; documented nowhere"),
         )
     }
 )
