@@ -58,6 +58,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "telephony.admission",
         "telephony.bills",
         "telephony.billing",
+        "telephony.reconciliation",
         "telephony",
     ),
 )

@@ -32,6 +32,7 @@ from commcredits.telephony.prefixes import RateConflictError
 from commcredits.telephony.pstn import PSTN_COLUMNS, RowError, read_pstn_rows, write_pstn_rows
 from commcredits.telephony.rates import Rate
 from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall
+from commcredits.telephony.reconciliation import Discrepancy, Reconciliation, reconcile
 from commcredits.telephony.subscribers import DialOutPolicy, Subscriber
 from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
@@ -66,6 +67,7 @@ __all__ = [
     "Coverage",
     "DialOutPlan",
     "DialOutPolicy",
+    "Discrepancy",
     "MinutesUsed",
     "NoRateError",
     "Number",
@@ -73,6 +75,7 @@ __all__ = [
     "RateCard",
     "RateConflictError",
     "RatedCall",
+    "Reconciliation",
     "RowError",
     "Subscriber",
     "TimeBand",
@@ -84,6 +87,7 @@ __all__ = [
     "number_type",
     "read_number",
     "read_pstn_rows",
+    "reconcile",
     "to_e164",
     "write_pstn_rows",
 ]
