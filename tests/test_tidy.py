@@ -59,6 +59,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "telephony.bills",
         "telephony.billing",
         "telephony.reconciliation",
+        "telephony.metered_call",
+        "telephony.session_ledger",
+        "telephony.session",
         "telephony",
     ),
 )
@@ -111,6 +114,9 @@ INTERNAL = {
     "state.LedgerReads": "what Ledger and LedgerState have in common",
     "telephony.prefixes.PrefixTable": "a part of RateCard",
     "telephony.bills.Tally": "a bill that is being added up",
+    "telephony.session_ledger.OnLedger": "a part of CallSession",
+    "telephony.session_ledger.OnService": "a part of CallSession",
+    "telephony.session_ledger.SessionLedger": "what CallSession asks of a ledger",
     "usage.UsageCommands": "a part of Ledger",
 }
 

@@ -17,6 +17,7 @@ from commcredits.telephony.bills import Bill, BilledCall, BillLine, BillTotal, C
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import CALL_TYPES, CAPABILITIES, CallType, Capability
 from commcredits.telephony.intents import CallIntent
+from commcredits.telephony.metered_call import MeteredCall
 from commcredits.telephony.numbers import (
     EMERGENCY_NUMBERS,
     SHARED_COST_PREFIXES,
@@ -33,6 +34,7 @@ from commcredits.telephony.pstn import PSTN_COLUMNS, RowError, read_pstn_rows, w
 from commcredits.telephony.rates import Rate
 from commcredits.telephony.rating import CostPart, NoRateError, RateCard, RatedCall
 from commcredits.telephony.reconciliation import Discrepancy, Reconciliation, reconcile
+from commcredits.telephony.session import AsyncCallSession, CallSession, SessionAnswer, SessionEndedError
 from commcredits.telephony.subscribers import DialOutPolicy, Subscriber
 from commcredits.telephony.timebands import EVERY_DAY, WEEKEND, WORKDAYS, TimeBand
 
@@ -52,6 +54,7 @@ __all__ = [
     "AllowanceAlert",
     "AllowanceState",
     "AllowanceUse",
+    "AsyncCallSession",
     "Bill",
     "BillLine",
     "BillTotal",
@@ -59,6 +62,7 @@ __all__ = [
     "CallIntent",
     "CallRecord",
     "CallRefusedError",
+    "CallSession",
     "CallType",
     "CallingPlan",
     "Capability",
@@ -68,6 +72,7 @@ __all__ = [
     "DialOutPlan",
     "DialOutPolicy",
     "Discrepancy",
+    "MeteredCall",
     "MinutesUsed",
     "NoRateError",
     "Number",
@@ -77,6 +82,8 @@ __all__ = [
     "RatedCall",
     "Reconciliation",
     "RowError",
+    "SessionAnswer",
+    "SessionEndedError",
     "Subscriber",
     "TimeBand",
     "admit",
