@@ -31,6 +31,7 @@ from commcredits.telephony.allowances import AllowanceState
 from commcredits.telephony.bills import Bill, BilledCall, CallRefusedError, Outcome, Tally
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import call_type_of
+from commcredits.telephony.plans import PAY_PER_MINUTE
 from commcredits.telephony.rating import RateCard, RatedCall
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from commcredits.events import Event
 
 _BATCH_SIZE_MAX = 10_000
-_PAY_PER_MINUTE = "MCOMEETACPEA"
 _FREE = "FREECALL"
 _LIKE_A_KEY = re.compile(r"#[0-9]+(-reversed)?\Z")
 # Short enough for the keys of its corrections, too.
@@ -217,9 +217,7 @@ class _Run:
         call = item.call
         if not _may_cost(call):
             return
-        left = call.duration_seconds
-        if not _pays_per_minute(call):
-            self._allowances, item.seconds_covered, left = self._allowances.use(call)
+        self._allowances, item.seconds_covered, left = self._allowances.use(call)
         if left:
             item.rated = self._card.rate_call(call if left == call.duration_seconds else _end_of(call, left))
             item.cost = item.rated.cost
@@ -308,12 +306,9 @@ def _may_cost(call: CallRecord) -> bool:
         return False
     if call.operator.lower() not in ("", "microsoft"):
         return False
-    return call.direction != "inbound" or call.is_toll_free or _pays_per_minute(call)
-
-
-def _pays_per_minute(call: CallRecord) -> bool:
-    """Whether it is a call of a conference whose licence includes no minutes."""
-    return call.capability.upper().startswith(_PAY_PER_MINUTE)
+    if call.direction != "inbound" or call.is_toll_free:
+        return True
+    return call.capability.upper().startswith(PAY_PER_MINUTE)
 
 
 def _end_of(call: CallRecord, seconds: int) -> CallRecord:
