@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from commcredits.errors import CommCreditsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from commcredits.telephony.rates import Rate
 
-# Which lengths a number's prefix may have is known from its first three digits.
-_HEAD = len("+123")
+# Which lengths a number's prefix may have is known from its first digits.
+_HEAD = len("+1234")
 
 
 class RateConflictError(CommCreditsError, ValueError):
@@ -31,46 +32,49 @@ class RateConflictError(CommCreditsError, ValueError):
 
 
 class PrefixTable:
-    """The rates of one direction by prefix; several of one prefix are in force at different times."""
+    """The rates of one direction by prefix; several of one prefix are in force at different times.
+
+    The same rate twice is one. Two that say different things at one time are refused.
+
+    Raises: RateConflictError. Nothing was made.
+    """
 
     __slots__ = ("_lengths", "_rates", "_short_lengths", "_stems")
 
-    def __init__(self) -> None:
+    def __init__(self, rates: Iterable[Rate]) -> None:
         # By the prefix with a plus, as numbers are written. A rate without bounds, the usual case, stands there alone.
         self._rates: dict[str, Rate | tuple[Rate, ...]] = {}
-        self._lengths: dict[str, tuple[int, ...]] = {}
-        self._short_lengths: tuple[int, ...] = ()
+        for rate in rates:
+            self._add(rate)
+        # The lengths that a prefix may have, longest first: by the first digits of the number, and for all others.
+        self._short_lengths = _longest_first(len(key) for key in self._rates if len(key) < _HEAD)
+        longer: dict[str, set[int]] = {}
+        for key in self._rates:
+            if len(key) >= _HEAD:
+                longer.setdefault(key[:_HEAD], set()).add(len(key))
+        self._lengths = {
+            head: _longest_first([*lengths, *(end for end in self._short_lengths if head[:end] in self._rates)])
+            for head, lengths in longer.items()
+        }
         self._stems: frozenset[str] | None = None
 
-    def add(self, rate: Rate) -> bool:
-        """Take in a rate, unless it is there; whether it was not.
-
-        Raises: RateConflictError; nothing was added.
-        """
+    def _add(self, rate: Rate) -> None:
         key = "+" + rate.prefix
         others = self._of(key)
         for other in others:
             if other.overlaps(rate):
                 if other.costs_as(rate) and other.lasts_as(rate):
-                    return False
+                    return
                 raise RateConflictError(other, rate)
         self._rates[key] = rate if rate.always else (*others, rate)
-        if not others:
-            self._note_length(key)
-        return True
+
+    def __iter__(self) -> Iterator[Rate]:
+        for key in self._rates:
+            yield from self._of(key)
 
     def _of(self, key: str) -> tuple[Rate, ...]:
         rates = self._rates.get(key, ())
         return rates if isinstance(rates, tuple) else (rates,)
-
-    def _note_length(self, key: str) -> None:
-        if len(key) >= _HEAD:
-            head = key[:_HEAD]
-            lengths = self._lengths.get(head, self._short_lengths)
-            self._lengths[head] = _with(lengths, len(key))
-        else:
-            self._short_lengths = _with(self._short_lengths, len(key))
-            self._lengths = {head: _with(lengths, len(key)) for head, lengths in self._lengths.items()}
 
     def exact(self, digits: str, at: datetime) -> Rate | None:
         """The rate of just these digits that is in force at `at`."""
@@ -104,5 +108,5 @@ class PrefixTable:
         )
 
 
-def _with(lengths: tuple[int, ...], length: int) -> tuple[int, ...]:
-    return tuple(sorted({*lengths, length}, reverse=True))
+def _longest_first(lengths: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(lengths), reverse=True))

@@ -16,6 +16,7 @@ import attrs
 from commcredits.errors import CommCreditsError, InvalidValueError, WrongTypeError, shown
 from commcredits.money import _UNITS, Money, _divided, _of
 from commcredits.policy import check_money
+from commcredits.telephony.codes import call_type_of
 from commcredits.telephony.numbers import EMERGENCY_NUMBERS, NUMBER_DIGITS_MAX, read_number
 from commcredits.telephony.prefixes import PrefixTable
 from commcredits.telephony.rates import DIRECTIONS, Direction, Rate, check_seconds
@@ -70,8 +71,8 @@ class CostPart:
     time_band: TimeBand | None = None
 
 
-# Without slots, because a frozen class with slots takes longer to make, and a report makes one a row.
-@attrs.frozen(slots=False)
+# Without a slot for weak references, so that a draft can become one.
+@attrs.frozen(weakref_slot=False)
 class RatedCall:
     """What one call came to.
 
@@ -110,6 +111,12 @@ class RatedCall:
             rest -= cost
         parts.append(CostPart("per_minute", last_seconds, rest, last_band))
         return tuple(parts)
+
+
+class _Draft:
+    """A RatedCall that is still being filled in; it has the same slots, so that it can become one."""
+
+    __slots__ = tuple(field.name for field in attrs.fields(RatedCall))
 
 
 def _rates(rates: object) -> tuple[Rate, ...]:
@@ -168,6 +175,7 @@ class RateCard:
     _tables: dict[str, PrefixTable] = attrs.field(init=False)
     _emergency: Rate = attrs.field(init=False)
     _short_code: Rate = attrs.field(init=False)
+    _unit: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         zero = Money.zero(self.currency)
@@ -180,13 +188,16 @@ class RateCard:
         _check_choice("increments", self.increments, "offset", "absolute")
         _check_choice("bands", self.bands, "split", "start")
         _check_choice("short_codes", self.short_codes, "free", "refused")
-        tables = {direction: PrefixTable() for direction in DIRECTIONS}
         for rate in self.rates:
             check_money("rates", rate.price_per_minute, self.currency)
-        rates = tuple(rate for rate in self.rates if tables[rate.direction].add(rate))
-        object.__setattr__(self, "rates", rates)
+        tables = {
+            direction: PrefixTable(rate for rate in self.rates if rate.direction == direction)
+            for direction in DIRECTIONS
+        }
+        object.__setattr__(self, "rates", tuple(rate for table in tables.values() for rate in table))
         object.__setattr__(self, "_tables", tables)
         object.__setattr__(self, "_emergency", Rate("", zero, name="Emergency"))
+        object.__setattr__(self, "_unit", _UNITS[self.rounding_digits])
         object.__setattr__(self, "_short_code", Rate("", zero, name="Short code"))
 
     @classmethod
@@ -237,11 +248,13 @@ class RateCard:
         Raises: WrongTypeError, InvalidValueError. NoRateError: there is none, or the masked digits would decide, or
         the number is withheld. Nothing was recorded.
         """
-        at = utc(at, "at")
+        return self._found(number, utc(at, "at"), direction)
+
+    def _found(self, number: str, at: datetime, direction: Direction) -> Rate:
         table = self._tables.get(direction)
         if table is None:
             raise InvalidValueError("direction", direction, f"neither {' nor '.join(DIRECTIONS)}")
-        # The usual case, asked for in the fewest steps: a plus, the digits from 1 to 9, digits.
+        # The usual case, told by the fewest steps: a plus, a digit from 1 to 9, digits.
         if number.__class__ is str and "+1" <= number < "+:" and number[1:].isdecimal() and number.isascii():
             rate = table.longest(number, at)
             if rate is not None and len(number) <= NUMBER_DIGITS_MAX + 1:
@@ -275,8 +288,9 @@ class RateCard:
 
         Raises: as `rate_for`. Nothing was recorded.
         """
+        check_seconds("seconds", seconds)
         at = utc(at, "at")
-        return self._rated(number, seconds, at, direction, self.rate_for(number, at=at, direction=direction), None)
+        return self._rated(number, seconds, at, direction, self._found(number, at, direction), None)
 
     def rate_call(self, call_record: CallRecord) -> RatedCall:
         """What a reported call costs: by the number that was called, whatever the direction.
@@ -287,12 +301,14 @@ class RateCard:
         Raises: as `rate_for`; InvalidValueError for a call type that does not tell the direction. Nothing was recorded.
         """
         number, at = call_record.callee_number, call_record.started_at
-        direction: Any = call_record.direction
+        kind = call_type_of(call_record.call_type)
+        direction: Any = call_record.direction if kind is None else kind.direction
         if not direction:
             if call_record.call_type:
                 raise InvalidValueError("call_type", call_record.call_type, "neither inbound nor outbound")
             direction = "outbound"
-        rate = self._emergency if call_record.is_emergency else self.rate_for(number, at=at, direction=direction)
+        is_emergency = kind is not None and kind.is_emergency
+        rate = self._emergency if is_emergency else self._found(number, at, direction)
         return self._rated(number, call_record.duration_seconds, at, direction, rate, call_record)
 
     def longest_affordable(
@@ -313,11 +329,11 @@ class RateCard:
         check_money("available", available, self.currency)
         check_seconds("at_most_seconds", at_most_seconds)
         at = utc(at, "at")
-        rate = self.rate_for(number, at=at, direction=direction)
+        rate = self._found(number, at, direction)
         changes = self._changes(rate, at, at_most_seconds) if rate.time_bands else ((0, None),)
 
         def cost(seconds: int) -> int:
-            return self._cost(rate, seconds, self._by_band(rate, seconds, changes))
+            return self._cost(rate, _metered(rate, self._by_band(rate, seconds, changes)))
 
         # A longer call never costs less.
         return bisect_right(range(1, at_most_seconds + 1), available._billionths, key=cost)
@@ -325,16 +341,29 @@ class RateCard:
     def _rated(
         self, number: str, seconds: int, at: datetime, direction: Direction, rate: Rate, call: CallRecord | None
     ) -> RatedCall:
-        check_seconds("seconds", seconds)
         by_band: _SecondsByBand
         if rate.time_bands:
+            check_seconds("seconds", seconds)
             by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
             billed = sum(part for _, part in by_band)
+            metered = _metered(rate, by_band)
         else:
             billed = self._billed(rate, seconds - rate.free_seconds)
             by_band = ((None, billed),)
-        cost = _of(self._cost(rate, seconds, by_band), self.currency)
-        return RatedCall(number, seconds, at, direction, rate, billed, cost, call, by_band)
+            metered = rate.price_per_minute._billionths * billed
+        # Filled in past the constructor, which would take three times as long; a report makes one a row.
+        draft: Any = _Draft()
+        draft.number = number
+        draft.seconds = seconds
+        draft.at = at
+        draft.direction = direction
+        draft.rate = rate
+        draft.billed_seconds = billed
+        draft.cost = _of(self._cost(rate, metered) if seconds else 0, self.currency)
+        draft.call = call
+        draft._by_band = by_band  # noqa: SLF001  # its own
+        draft.__class__ = RatedCall
+        return draft  # type: ignore[no-any-return]
 
     def _billed(self, rate: Rate, length: int, scale: int = 1) -> int:
         """How many seconds are billed of a length, free seconds taken off, that is in parts of a second: `scale`."""
@@ -371,18 +400,18 @@ class RateCard:
                 before = billed
         return tuple(found) or ((None, 0),)
 
-    def _cost(self, rate: Rate, seconds: int, by_band: _SecondsByBand) -> int:
-        """The cost in billionths, rounded."""
-        if not seconds:
-            return 0
-        # In sixtieths of a billionth, so that nothing is divided before the end.
-        total = rate.connection_fee._billionths * _MINUTE
-        for band, billed in by_band:
-            total += (band or rate).price_per_minute._billionths * billed
-        total = max(total, rate.minimum_cost._billionths * _MINUTE)
-        unit = _UNITS[self.rounding_digits]
-        cost, finer = divmod(total, _MINUTE * unit)
-        return (_divided(total, _MINUTE * unit, self.rounding) if finer else cost) * unit
+    def _cost(self, rate: Rate, metered: int) -> int:
+        """The cost of a call that has begun, in billionths, rounded."""
+        total = rate.connection_fee._billionths * _MINUTE + metered
+        if rate.minimum_cost._billionths:
+            total = max(total, rate.minimum_cost._billionths * _MINUTE)
+        cost, finer = divmod(total, _MINUTE * self._unit)
+        return (_divided(total, _MINUTE * self._unit, self.rounding) if finer else cost) * self._unit
+
+
+def _metered(rate: Rate, by_band: _SecondsByBand) -> int:
+    """What the billed seconds come to, in sixtieths of a billionth, so that nothing is divided before the end."""
+    return sum((band or rate).price_per_minute._billionths * billed for band, billed in by_band)
 
 
 def _check_choice(parameter: str, value: object, *choices: str) -> None:
