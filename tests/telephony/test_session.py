@@ -20,6 +20,7 @@ from commcredits import (
     FundsHeld,
     HoldExistsError,
     HoldReleased,
+    IdempotencyConflictError,
     InsufficientFundsError,
     InvalidValueError,
     Ledger,
@@ -36,6 +37,7 @@ from commcredits.telephony import (
     SessionAnswer,
     SessionEndedError,
 )
+from commcredits.telephony.session_ledger import OnLedger
 from faults import Fault, plans
 from office import KINDS, Office
 
@@ -73,6 +75,10 @@ class Line:
             return getattr(self.account, name)(*arguments, at=self.now, **named)
         assert self.office is not None
         return self.office.do(name, *arguments, **named)
+
+    def turn_into(self, kind: type[OnLedger]) -> None:
+        """Let the session see its bare ledger through another pair of eyes."""
+        self.session._session.ledger.__class__ = kind  # noqa: SLF001
 
     def wait(self, length: timedelta) -> None:
         self.now += length
@@ -319,7 +325,50 @@ def test_where_there_is_it_is_recorded(kind: str) -> None:
         assert line.state.overdraft == usd("0.30")
 
 
+class Rival(OnLedger):
+    """A ledger on which somebody else takes all that is available just before anything is held."""
+
+    async def do(self, command: str, *arguments: Any, key: str | None = None, **named: Any) -> Money:
+        if command in ("hold", "extend_hold"):
+            self._ledger.add_funds(usd("0.01"), at=self.at)
+            self._ledger.consume(self._ledger.available, at=self.at)
+        return await super().do(command, *arguments, key=key, **named)
+
+    async def state(self) -> Any:
+        self._ledger.add_funds(usd("1.00"), at=self.at)
+        return await super().state()
+
+
+def test_where_others_are_always_quicker_what_is_held_must_do() -> None:
+    line = Line("bare")
+    line.start(metered())
+    line.turn_into(Rival)
+    answer = line.update(61, 1)
+    assert (answer.granted_seconds, answer.consumed, line.held) == (59, usd("0.20"), usd(0))
+    assert line.end(120, 2).consumed == usd("0.20")
+
+
+class Slow(OnLedger):
+    """A ledger on which three minutes pass between a look and whatever follows from it, once."""
+
+    async def state(self) -> Any:
+        seen = await super().state()
+        self.at += 3 * MINUTE
+        self.__class__ = OnLedger
+        return seen
+
+
 # --- time-outs
+
+
+def test_a_hold_may_time_out_while_its_extension_is_decided() -> None:
+    line = Line("bare")
+    line.start(metered())
+    line.wait(MINUTE)
+    line.turn_into(Slow)
+    answer = line.update(60, 1)
+    assert (answer.granted_seconds, answer.valid_until, line.held) == (120, T0 + 7 * MINUTE, usd("0.20"))
+    assert [event.hold_id for event in answer.events if isinstance(event, FundsHeld)] == ["s/hold-2"]
 
 
 def test_a_hold_that_nobody_reports_on_times_out(line: Line) -> None:
@@ -472,6 +521,16 @@ def test_a_session_that_missed_what_was_consumed_finds_it(line: Line, asked: str
     assert (answer.consumed, line.consumed) == (usd("0.40"), usd("0.40"))
     assert line.end(200, 5 if asked == "update" else 4).consumed == usd("0.40")
     assert line.held == usd(0)
+
+
+def test_keys_that_others_took_are_not_taken_for_the_sessions_own() -> None:
+    for kind in KINDS:
+        with closing(Line(kind)) as line:
+            line.do("grant", usd(1), idempotency_key="s/use-1")
+            line.start(metered())
+            with pytest.raises(IdempotencyConflictError, match="s/use-1"):
+                line.update(60, 1)
+            assert line.consumed == usd(0)
 
 
 def test_a_bare_ledger_that_had_the_session_must_be_told_what_was_recorded() -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from commcredits.state import LedgerState
     from commcredits.telephony.session_ledger import SessionLedger
 
-_ATTEMPTS_MAX = 5
+_REFUSALS_MAX = 5
 _NONE_YET = -1
 
 
@@ -140,7 +140,7 @@ class _Session:
             return answered
         await self._consume(used_seconds, final=True)
         self.is_over = True
-        self.answer = self._made(request_number, used_seconds, 0, valid_until=None, is_final=False)
+        self.answer = self._made(request_number, used_seconds, used_seconds, None, is_final=False)
         return self.answer
 
     def _answered(self, used_seconds: int, request_number: int) -> SessionAnswer | None:
@@ -214,25 +214,26 @@ class _Session:
     async def _reserve(self, request_number: int, used_seconds: int) -> SessionAnswer:
         """Hold the funds for the next slice, or for as much of it as can be paid."""
         until = wanted = used_seconds + self.call.slice_seconds
-        for attempts_left in reversed(range(_ATTEMPTS_MAX)):
+        refusals = 0
+        while True:
             state = await self.ledger.state()
             hold = self._adopted(state)
             try:
                 spare, held, valid_until = await self._hold_until(until, hold, state)
             except HoldEndedError:
-                continue  # it timed out just now
+                continue  # it timed out just now; the next look finds none
             except InsufficientFundsError:
-                # All of the slice was asked for at first, because a refusal may bring a recharge. If others take what
-                # is available each time, what is held must do.
+                # The whole slice was asked for at first, because a refusal may bring a recharge. If others take what is
+                # available each time, what is held must do.
+                refusals += 1
                 state = await self.ledger.state()
                 held = self._held(self._adopted(state))
-                until = self._payable(held, state.available if attempts_left > 1 else held * 0, wanted)
+                until = self._payable(held, state.available if refusals < _REFUSALS_MAX else held * 0, wanted)
                 if not until and self._is_starting:
                     raise
             else:
                 is_final = self._payable(held, spare, wanted + 1) <= until
                 return self._made(request_number, used_seconds, until, valid_until, is_final=is_final)
-        return self._made(request_number, used_seconds, used_seconds, None, is_final=True)
 
     async def _hold_until(self, until: int, hold: Hold | None, state: LedgerState) -> _Reserved:
         """Have what the call costs until then on hold, less what was consumed."""
@@ -301,7 +302,7 @@ class _Session:
             request_number=request_number,
             used_seconds=used_seconds,
             consumed=self.consumed,
-            granted_seconds=max(0, until - used_seconds),
+            granted_seconds=until - used_seconds,
             valid_until=valid_until,
             final_unit=self.call.final_unit_action if is_final else None,
             redirect_to=self.call.redirect_to if is_final else "",
