@@ -21,6 +21,7 @@ from commcredits.errors import (
     CurrencyMismatchError,
     IdempotencyConflictError,
     InvalidValueError,
+    ReversalExceedsUsageError,
     WrongTypeError,
 )
 from commcredits.events import FundsConsumed
@@ -268,7 +269,7 @@ class _Run:
         key = _key_of_undoing(item.call, number)
         try:
             await service.reverse_consumption(self._ledger_id, _key(item.call, number), idempotency_key=key)
-        except CommCreditsError as error:
+        except (ReversalExceedsUsageError, IdempotencyConflictError) as error:
             item.refusal = error
 
     def _tell(self, batch: list[_Item]) -> None:
