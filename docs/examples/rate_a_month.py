@@ -404,7 +404,7 @@ def draw_pools(axes: Axes, total: Bill, month: datetime) -> None:
     for place, line in enumerate(lines):
         used, included = (f"{seconds / 60:,.0f}" for seconds in (line.used_seconds, line.total_seconds))
         axes.text(103, place, f"{used} of\n{included} min", va="center", fontsize=9)
-    axes.set_title("The plans' minutes, and what was used", loc="left", weight="bold", pad=TITLE_PAD)
+    axes.set_title("The plans' minutes used", loc="left", weight="bold", pad=TITLE_PAD)
     horizontal(axes)
     axes.set_xlim(0, 135)
 
