@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 import attrs
@@ -23,8 +24,12 @@ DIRECTIONS: tuple[str, ...] = get_args(Direction)
 SECONDS_MAX = 2**31 - 1
 
 
+# The rates of a card share it: a call should not have to fetch a zero of its own from memory that is far away.
+_zero = cache(Money.zero)
+
+
 def _no_money(rate: Rate) -> Money:
-    return Money.zero(check_money("price_per_minute", rate.price_per_minute).currency)
+    return _zero(check_money("price_per_minute", rate.price_per_minute).currency)
 
 
 @attrs.frozen

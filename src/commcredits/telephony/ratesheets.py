@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -258,6 +259,8 @@ class _Cells:
         if value is None:
             return None
         try:
+            if isinstance(value, str):
+                return _money_of(value, self.currency)
             # float's own repr: that of a subclass (numpy's) may not be a number's text.
             exact = Decimal(float.__repr__(value)) if isinstance(value, float) else value
             return Money(exact, self.currency)  # type: ignore[arg-type]  # Money says what it does not take
@@ -295,6 +298,10 @@ class _Cells:
         if both is None:
             raise self.refusal("increments", "is not an initial and a further increment in seconds, such as 60/1")
         return dict(zip(_INCREMENT_FIELDS, map(int, both.groups()), strict=True))
+
+
+# A sheet has the same few prices again and again; rates that share them need less memory.
+_money_of = lru_cache(maxsize=1024)(Money)
 
 
 def _cleaned(name: str) -> str:

@@ -1,43 +1,31 @@
-"""RateCard: what a call costs, by the longest prefix of the number that was called.
-
-Costs are worked out in whole billionths of a minute's price times seconds, and rounded once, at the end.
-"""
+"""RateCard: what a call costs, by the longest prefix of the number that was called."""
 
 from __future__ import annotations
 
 import decimal
-from bisect import bisect_right
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from commcredits.errors import CommCreditsError, InvalidValueError, WrongTypeError, shown
-from commcredits.money import _UNITS, Money, _divided, _of
+from commcredits.money import Money, _divided, _of
 from commcredits.policy import check_money
 from commcredits.telephony.codes import call_type_of
+from commcredits.telephony.metering import MINUTE, Meter, SecondsByBand, check_choice
 from commcredits.telephony.numbers import EMERGENCY_NUMBERS, NUMBER_DIGITS_MAX, read_number
 from commcredits.telephony.prefixes import PrefixTable
 from commcredits.telephony.rates import DIRECTIONS, Direction, Rate, check_seconds
 from commcredits.telephony.ratesheets import read_rate_rows
-from commcredits.telephony.timebands import TimeBand, band_at, stretches
-from commcredits.times import utc, zone
+from commcredits.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from commcredits.telephony.calls import CallRecord
     from commcredits.telephony.pstn import RowError
-
-_MICROSECOND = timedelta(microseconds=1)
-_MINUTE = 60
-
-
-_MICROSECONDS = 10**6
-
-_Changes = tuple[tuple[int, "TimeBand | None"], ...]
-_SecondsByBand = tuple[tuple["TimeBand | None", int], ...]
+    from commcredits.telephony.timebands import TimeBand
 
 
 class NoRateError(CommCreditsError, LookupError):
@@ -91,7 +79,7 @@ class RatedCall:
     billed_seconds: int
     cost: Money
     call: CallRecord | None
-    _by_band: _SecondsByBand
+    _by_band: SecondsByBand
 
     @property
     def breakdown(self) -> tuple[CostPart, ...]:
@@ -106,7 +94,7 @@ class RatedCall:
         *others, (last_band, last_seconds) = self._by_band
         for band, seconds in others:
             price = (band or self.rate).price_per_minute
-            cost = _of(_divided(price._billionths * seconds, _MINUTE, decimal.ROUND_HALF_EVEN), price.currency)
+            cost = _of(_divided(price._billionths * seconds, MINUTE, decimal.ROUND_HALF_EVEN), price.currency)
             parts.append(CostPart("per_minute", seconds, cost, band))
             rest -= cost
         parts.append(CostPart("per_minute", last_seconds, rest, last_band))
@@ -175,19 +163,14 @@ class RateCard:
     _tables: dict[str, PrefixTable] = attrs.field(init=False)
     _emergency: Rate = attrs.field(init=False)
     _short_code: Rate = attrs.field(init=False)
-    _unit: int = attrs.field(init=False)
+    _meter: Meter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         zero = Money.zero(self.currency)
         if not isinstance(self.name, str):
             raise WrongTypeError("name", self.name, "text")
-        zone(self.time_zone)
-        if self.rounding_digits is None:
-            raise WrongTypeError("rounding_digits", None, "an int from 0 to 9")
-        zero.rounded(self.rounding_digits, self.rounding)
-        _check_choice("increments", self.increments, "offset", "absolute")
-        _check_choice("bands", self.bands, "split", "start")
-        _check_choice("short_codes", self.short_codes, "free", "refused")
+        meter = Meter(self.time_zone, self.rounding_digits, self.rounding, self.increments, self.bands)
+        check_choice("short_codes", self.short_codes, "free", "refused")
         for rate in self.rates:
             check_money("rates", rate.price_per_minute, self.currency)
         tables = {
@@ -197,7 +180,7 @@ class RateCard:
         object.__setattr__(self, "rates", tuple(rate for table in tables.values() for rate in table))
         object.__setattr__(self, "_tables", tables)
         object.__setattr__(self, "_emergency", Rate("", zero, name="Emergency"))
-        object.__setattr__(self, "_unit", _UNITS[self.rounding_digits])
+        object.__setattr__(self, "_meter", meter)
         object.__setattr__(self, "_short_code", Rate("", zero, name="Short code"))
 
     @classmethod
@@ -330,27 +313,12 @@ class RateCard:
         check_seconds("at_most_seconds", at_most_seconds)
         at = utc(at, "at")
         rate = self._found(number, at, direction)
-        changes = self._changes(rate, at, at_most_seconds) if rate.time_bands else ((0, None),)
-
-        def cost(seconds: int) -> int:
-            return self._cost(rate, _metered(rate, self._by_band(rate, seconds, changes)))
-
-        # A longer call never costs less.
-        return bisect_right(range(1, at_most_seconds + 1), available._billionths, key=cost)
+        return self._meter.longest(rate, at, available._billionths, at_most_seconds)
 
     def _rated(
         self, number: str, seconds: int, at: datetime, direction: Direction, rate: Rate, call: CallRecord | None
     ) -> RatedCall:
-        by_band: _SecondsByBand
-        if rate.time_bands:
-            check_seconds("seconds", seconds)
-            by_band = self._by_band(rate, seconds, self._changes(rate, at, seconds))
-            billed = sum(part for _, part in by_band)
-            metered = _metered(rate, by_band)
-        else:
-            billed = self._billed(rate, seconds - rate.free_seconds)
-            by_band = ((None, billed),)
-            metered = rate.price_per_minute._billionths * billed
+        billed, by_band, cost = self._meter.metered(rate, at, seconds)
         # Filled in past the constructor, which would take three times as long; a report makes one a row.
         draft: Any = _Draft()
         draft.number = number
@@ -359,61 +327,8 @@ class RateCard:
         draft.direction = direction
         draft.rate = rate
         draft.billed_seconds = billed
-        draft.cost = _of(self._cost(rate, metered) if seconds else 0, self.currency)
+        draft.cost = _of(cost, self.currency)
         draft.call = call
         draft._by_band = by_band  # noqa: SLF001  # its own
         draft.__class__ = RatedCall
         return draft  # type: ignore[no-any-return]
-
-    def _billed(self, rate: Rate, length: int, scale: int = 1) -> int:
-        """How many seconds are billed of a length, free seconds taken off, that is in parts of a second: `scale`."""
-        if length <= 0:
-            return 0
-        initial, increment = rate.initial_increment_seconds, rate.increment_seconds
-        start = 0 if self.increments == "absolute" else initial
-        if length <= initial * scale:
-            return initial
-        return start - (start * scale - length) // (increment * scale) * increment
-
-    def _changes(self, rate: Rate, at: datetime, seconds: int) -> _Changes:
-        """The bands that hold during a call: from which microsecond after its free seconds on, each."""
-        if self.bands == "start":
-            return ((0, band_at(rate.time_bands, at, self.time_zone)),)
-        start = at + timedelta(seconds=rate.free_seconds)
-        end = max(at + timedelta(seconds=seconds), start)
-        return tuple(
-            ((moment - start) // _MICROSECOND, band)
-            for moment, band in stretches(rate.time_bands, start, end, self.time_zone)
-        )
-
-    def _by_band(self, rate: Rate, seconds: int, changes: _Changes) -> _SecondsByBand:
-        """How many seconds are billed at the price of each band, in the order of the call; an increment is in one."""
-        whole = (seconds - rate.free_seconds) * _MICROSECONDS
-        ends = [*(microsecond for microsecond, _ in changes[1:]), whole]
-        found = []
-        before = 0
-        for (_, band), end in zip(changes, ends, strict=False):
-            # All the increments that have begun by then.
-            billed = self._billed(rate, min(end, whole), _MICROSECONDS)
-            if billed > before:
-                found.append((band, billed - before))
-                before = billed
-        return tuple(found) or ((None, 0),)
-
-    def _cost(self, rate: Rate, metered: int) -> int:
-        """The cost of a call that has begun, in billionths, rounded."""
-        total = rate.connection_fee._billionths * _MINUTE + metered
-        if rate.minimum_cost._billionths:
-            total = max(total, rate.minimum_cost._billionths * _MINUTE)
-        cost, finer = divmod(total, _MINUTE * self._unit)
-        return (_divided(total, _MINUTE * self._unit, self.rounding) if finer else cost) * self._unit
-
-
-def _metered(rate: Rate, by_band: _SecondsByBand) -> int:
-    """What the billed seconds come to, in sixtieths of a billionth, so that nothing is divided before the end."""
-    return sum((band or rate).price_per_minute._billionths * billed for band, billed in by_band)
-
-
-def _check_choice(parameter: str, value: object, *choices: str) -> None:
-    if value not in choices:
-        raise InvalidValueError(parameter, value, f"neither {' nor '.join(choices)}")
