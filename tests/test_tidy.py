@@ -115,6 +115,7 @@ INTERNAL = {
     "state.LedgerReads": "what Ledger and LedgerState have in common",
     "telephony.metering.Meter": "a part of RateCard",
     "telephony.prefixes.PrefixTable": "a part of RateCard",
+    "telephony.calls.Draft": "a record that is being filled in",
     "telephony.bills.Tally": "a bill that is being added up",
     "telephony.session_ledger.OnLedger": "a part of CallSession",
     "telephony.session_ledger.OnService": "a part of CallSession",

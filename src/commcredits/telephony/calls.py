@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -16,7 +16,6 @@ from commcredits.telephony.codes import call_type_of
 from commcredits.times import utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
 # The report codes that draw on Communications Credits, and the stem of the regional and government forms.
@@ -30,7 +29,7 @@ def _no_fee(record: CallRecord) -> Money:
     return Money.zero(check_money("charge", record.charge).currency)
 
 
-# Without a slot for weak references, so that a draft can become one: see `checked_record`.
+# Without a slot for weak references, so that a draft can become one.
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class CallRecord:
     """One call, or one leg of one, as a usage report tells it.
@@ -85,7 +84,7 @@ class CallRecord:
     extra: Mapping[str, object] = attrs.field(factory=dict, hash=False, repr=lambda extra: repr(dict(extra)))
 
     def __attrs_post_init__(self) -> None:
-        for name in _TEXTS:
+        for name in _TEXT_FIELDS:
             if not isinstance(getattr(self, name), str):
                 raise WrongTypeError(name, getattr(self, name), "text")
         if not self.record_id:
@@ -155,58 +154,16 @@ class CallRecord:
         return self.direction == "inbound" and _BREAKS.sub("", self.number_type).lower() == "tollfree"
 
 
-_TEXTS = tuple(field.name for field in attrs.fields(CallRecord) if field.type in (str, "str"))
-TEXT_FIELDS = _TEXTS[1:]
-"""The fields of text beside the id, in their order."""
+_TEXT_FIELDS = tuple(field.name for field in attrs.fields(CallRecord) if field.type in (str, "str"))
 
 
-class _Draft:
-    """A CallRecord that is still being filled in; it has the same slots, so that it can become one."""
+class Draft:
+    """A CallRecord that is still being filled in; it has the same slots, so that it can become one.
+
+    A report has many rows, and reading checks each cell: to check the record once more would double the time.
+    """
 
     __slots__ = tuple(field.name for field in attrs.fields(CallRecord))
-
-
-def checked_record(
-    record_id: str,
-    started_at: datetime,
-    duration_seconds: int,
-    charge: Money,
-    connection_fee: Money,
-    ended_at: datetime | None,
-    texts: Iterable[str],
-    extra: Mapping[str, object],
-) -> CallRecord:
-    """The CallRecord of values that were checked before, `texts` in the order of `TEXT_FIELDS`; it takes `extra` over.
-
-    A report has many rows, and reading has checked each cell: to check the record once more would double the time.
-    """
-    draft: Any = _Draft()
-    draft.record_id = record_id
-    draft.started_at = started_at
-    draft.duration_seconds = duration_seconds
-    draft.charge = charge
-    draft.connection_fee = connection_fee
-    draft.ended_at = ended_at
-    (
-        draft.call_id,
-        draft.call_type,
-        draft.capability,
-        draft.user_id,
-        draft.user_principal_name,
-        draft.user_display_name,
-        draft.caller_number,
-        draft.callee_number,
-        draft.destination_name,
-        draft.destination_context,
-        draft.number_type,
-        draft.usage_country,
-        draft.operator,
-        draft.conference_id,
-        draft.call_direction,
-    ) = texts
-    draft.extra = MappingProxyType(extra)
-    draft.__class__ = CallRecord
-    return draft  # type: ignore[no-any-return]
 
 
 def _rebuild(fields: dict[str, object]) -> CallRecord:

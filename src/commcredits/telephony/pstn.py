@@ -8,20 +8,21 @@ never guessed at.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from itertools import product
 from operator import itemgetter
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, NoReturn
 
 import attrs
 
 from commcredits.errors import CommCreditsError, InvalidValueError, UnknownCurrencyError, WrongTypeError, shown
 from commcredits.money import Money
-from commcredits.telephony.calls import TEXT_FIELDS, CallRecord, checked_record
-from commcredits.times import utc
+from commcredits.telephony.calls import CallRecord, Draft
+from commcredits.times import FIRST_YEAR, LAST_YEAR, utc
 
 PSTN_COLUMNS: Final = (
     "UsageId",
@@ -86,7 +87,6 @@ _STARTS_WITHOUT_ID = frozenset({"start time (utc)", "time stamp (utc)", "datetim
 _NUMBERS = ("duration_seconds", "charge", "connection_fee")
 _NO_DATA = "no data"
 _NO_DATA_FORMS = frozenset(map("".join, product(*zip(_NO_DATA, _NO_DATA.upper(), strict=True))))
-_MISSING = "is missing"
 _NO_TIME = "is not a date and time in ISO 8601"
 _BEFORE_TIME = ("T", "t", " ")
 _BOM = "\ufeff"
@@ -165,10 +165,16 @@ def _records(
         try:
             if row.__class__ is not dict and not isinstance(row, Mapping):
                 raise RowError(row_number, None, row, "is not a mapping of column names to values")
-            # A file has the same names in all its rows, so they are looked at once.
-            if (row_keys := tuple(row)) != columns.row_keys:
-                columns = _columns(row_keys, caller_number)
-            record = _record(row_number, row, columns)
+            # A file has the same names in all its rows, so they are looked at once: as many names, and each of them
+            # there, are the same names.
+            try:
+                values = columns.values(row) if len(row) == columns.count else ()
+            except KeyError:
+                values = ()
+            if not values:
+                columns = _columns(tuple(row), caller_number)
+                values = columns.values(row)
+            record = _record(row_number, values, columns)
         except RowError as error:
             if on_error is None:
                 raise
@@ -181,52 +187,74 @@ def _records(
 class _Columns:
     """Where the fields stand in rows that have the same column names."""
 
-    row_keys: tuple[object, ...]
-    """What the rows call all their columns."""
-    cells: Callable[[tuple[object, ...]], tuple[object, ...]]
-    """The cells of the fields, in the order of `_NAMES`, out of a row's values and a None for those it lacks."""
+    count: int
+    """How many columns the rows have."""
+    values: Callable[[Mapping[Any, object]], tuple[object, ...]]
+    """The cells of a row: those of the fields it has, in the order of `_NAMES`, then the others."""
+    spread: Callable[[tuple[object, ...]], tuple[object, ...]] | None
+    """The cells of all fields, then the others, out of these cells and a None for what is missing; None: nothing is."""
     names: Mapping[str, str]
     """What an error calls each field's column."""
-    extra: tuple[tuple[str, int], ...]
-    """Name and place of the columns that no field is for."""
+    extra: tuple[str, ...]
+    """The names of the columns that no field is for."""
     lacks_ids: bool
     """Whether they are of a report whose rows have no id."""
-    fault: tuple[object, str | None, str] | None
-    """What makes all such rows unreadable: the key at fault, its name for the error, and why."""
+    fault: tuple[int, str | None, str] | None
+    """What makes all such rows unreadable: the place of the cell at fault, its name for the error, and why."""
 
 
 @lru_cache(maxsize=32)
 def _columns(row_keys: tuple[object, ...], caller_number: str) -> _Columns:
     by_name: dict[str, str] = {}
-    fault: tuple[object, str | None, str] | None = None
+    others: list[object] = []
+    at_fault: tuple[object, str | None, str] | None = None
     for key in row_keys:
+        name = _cleaned(key) if isinstance(key, str) else None
+        known = name.lower() if name is not None and name.lower() in _KNOWN_NAMES else name
         if not isinstance(key, str):
             why = "are more cells than there are columns" if key is None else f"has no column name but {shown(key)}"
-            fault = key, None, why
+            at_fault = key, None, why
+        elif known in by_name:
+            at_fault = key, name, "is in one of two columns of the same name"
+        else:
+            by_name[str(known)] = key
             continue
-        name = _cleaned(key)
-        if name.lower() in _KNOWN_NAMES:
-            name = name.lower()
-        if name in by_name:
-            fault = key, _cleaned(key), "is in one of two columns of the same name"
-        by_name[name] = key
+        others.append(key)
     is_graph = "id" in by_name or "startdatetime" in by_name
     lacks_ids = by_name.keys().isdisjoint({"usageid", "id"}) and not by_name.keys().isdisjoint(_STARTS_WITHOUT_ID)
-    places = {key: place for place, key in enumerate(row_keys)}
-    chosen = []
+    keys: list[object] = []
+    places: list[int] = []
     names = {}
     for field, wanted in _names(caller_number).items():
         # Where a row has two names of one field, the first in the table is meant, and the others are extra.
         found = next((name.lower() for name in wanted if name.lower() in by_name), None)
         if found is None:
-            chosen.append(-1)
+            places.append(-1)
             names[field] = _NAMES[field][:2][-1] if is_graph else _NAMES[field][0]
         else:
             key = by_name.pop(found)
-            chosen.append(places[key])
+            places.append(len(keys))
+            keys.append(key)
             names[field] = _cleaned(key)
-    extra = tuple((_cleaned(key), places[key]) for key in by_name.values())
-    return _Columns(row_keys, itemgetter(*chosen), names, extra, lacks_ids, fault)
+    others = [*by_name.values(), *others]
+    places += range(len(keys), len(keys) + len(others))
+    keys += others
+    return _Columns(
+        count=len(keys),
+        values=_getter(keys),
+        spread=_getter(places) if -1 in places else None,
+        names=names,
+        extra=tuple(map(_cleaned, by_name.values())),
+        lacks_ids=lacks_ids,
+        fault=None if at_fault is None else (keys.index(at_fault[0]), *at_fault[1:]),
+    )
+
+
+def _getter(keys: Sequence[object]) -> Callable[[Any], tuple[object, ...]]:
+    """What gets several items at once, also if there are fewer than two."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda items: tuple(items[key] for key in keys)
 
 
 def _names(caller_number: str) -> Mapping[str, tuple[str, ...]]:
@@ -253,36 +281,63 @@ class _UnreadableError(Exception):
     """A cell cannot be read: the field that it is for, and why."""
 
 
-def _record(row_number: int, row: Mapping[str, object], columns: _Columns) -> CallRecord:
+def _record(row_number: int, values: tuple[object, ...], columns: _Columns) -> CallRecord:
     """The record of one row.
 
     Raises: RowError.
     """
     if columns.fault is not None:
-        key, column, why = columns.fault
-        raise RowError(row_number, column, row[key], why)  # type: ignore[index]  # a row may have any keys
-    values = (*row.values(), None)
-    cells = columns.cells(values)
+        place, column, why = columns.fault
+        raise RowError(row_number, column, values[place], why)
+    cells = values if columns.spread is None else columns.spread((*values, None))
+    record: Any = Draft()
     try:
-        record_id, start, seconds, charge, fee, end, currency, *texts = _cleaned_cells(cells)
-        started_at = _time("started_at", start)
-        no_fee = _no_money(currency)
-        return checked_record(
-            _id_of(started_at, texts) if columns.lacks_ids else _present("record_id", record_id),
-            started_at,
-            _seconds(seconds),
-            _money("charge", _present("charge", charge), currency),
-            _money("connection_fee", fee, currency) if fee != "" else no_fee,
-            _time("ended_at", end) if end else None,
-            texts,
-            {name: cell for name, place in columns.extra if (cell := values[place]) is not None},
-        )
+        (
+            record_id,
+            start,
+            seconds,
+            charge,
+            fee,
+            end,
+            currency,
+            record.call_id,
+            record.call_type,
+            record.capability,
+            record.user_id,
+            record.user_principal_name,
+            record.user_display_name,
+            record.caller_number,
+            record.callee_number,
+            record.destination_name,
+            record.destination_context,
+            record.number_type,
+            record.usage_country,
+            record.operator,
+            record.conference_id,
+            record.call_direction,
+        ) = _cleaned_cells(cells[:_FIELD_COUNT])
+        record.started_at = _time("started_at", start)
+        record.ended_at = _time("ended_at", end) if end else None
+        if charge.__class__ is fee.__class__ is seconds.__class__ is str:
+            record.duration_seconds = _seconds_of_text(seconds)
+            record.charge, record.connection_fee = _amounts_of_text(charge, fee, currency)
+        else:
+            record.duration_seconds = _seconds(seconds)
+            record.charge, record.connection_fee = _amounts(charge, fee, currency)
+        record.record_id = _id_of(record) if columns.lacks_ids else record_id or _missing("record_id")
     except _UnreadableError as error:
         field, why = error.args
         raise RowError(row_number, columns.names[field], cells[_PLACES[field]], why) from error.__cause__
+    try:
+        record.extra = _same_extra(columns.extra, *cells[_FIELD_COUNT:])
+    except TypeError:  # a list, as Graph has it, has no hash
+        record.extra = _extra(columns.extra, *cells[_FIELD_COUNT:])
+    record.__class__ = CallRecord
+    return record  # type: ignore[no-any-return]
 
 
 _PLACES = {field: place for place, field in enumerate(_NAMES)}
+_FIELD_COUNT = len(_NAMES)
 
 
 def _cleaned_cells(cells: tuple[object, ...]) -> list[Any]:
@@ -303,29 +358,28 @@ def _cleaned_cells(cells: tuple[object, ...]) -> list[Any]:
     return texts
 
 
-def _present(field: str, value: Any) -> Any:
-    if value == "":
-        raise _UnreadableError(field, _MISSING)
-    return value
+def _missing(field: str) -> NoReturn:
+    raise _UnreadableError(field, "is missing")
 
 
-def _id_of(started_at: datetime, texts: list[str]) -> str:
+def _id_of(record: CallRecord) -> str:
     """A name for a row without an id: the legs of one call share its id, and differ in their start or a number."""
-    told = dict(zip(TEXT_FIELDS, texts, strict=True))
-    if not told["call_id"]:
-        raise _UnreadableError("call_id", _MISSING)
-    return f"{told['call_id']}/{started_at:{_TIME_FORMAT}}/{told['caller_number']}/{told['callee_number']}"
+    if not record.call_id:
+        _missing("call_id")
+    return f"{record.call_id}/{_written(record.started_at)}/{record.caller_number}/{record.callee_number}"
 
 
 def _time(field: str, text: str) -> datetime:
-    # A date alone would be read as its midnight, which no call's start is known to be.
-    if text[10:11] not in _BEFORE_TIME:
-        raise _UnreadableError(field, _NO_TIME if text else _MISSING)
     try:
         # Python cuts off what goes beyond microseconds; the report's seventh digit is a tenth of one.
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise _UnreadableError(field, _NO_TIME) from error
+        raise _UnreadableError(field, _NO_TIME if text else "is missing") from error
+    # A date alone would be read as its midnight, which no call's start is known to be.
+    if text[10:11] not in _BEFORE_TIME:
+        raise _UnreadableError(field, _NO_TIME)
+    if time.tzinfo is UTC and FIRST_YEAR <= time.year <= LAST_YEAR:
+        return time  # the usual case
     try:
         return utc(time.replace(tzinfo=UTC) if time.tzinfo is None else time, field)
     except InvalidValueError as error:
@@ -341,7 +395,9 @@ def _seconds(value: object) -> int:
         hours, minutes, rest = map(int, clock.groups())
         seconds = hours * 3600 + minutes * 60 + rest
     else:
-        raise _UnreadableError("duration_seconds", "is neither whole seconds nor HH:MM:SS" if value != "" else _MISSING)
+        raise _UnreadableError(
+            "duration_seconds", "is missing" if value == "" else "is neither whole seconds nor HH:MM:SS"
+        )
     if seconds < 0:
         raise _UnreadableError("duration_seconds", "is below zero")
     if seconds > _MOST_SECONDS:
@@ -349,26 +405,32 @@ def _seconds(value: object) -> int:
     return seconds
 
 
+def _amounts(charge: Any, fee: Any, currency: str) -> tuple[Money, Money]:
+    """The charge and the connection fee."""
+    try:
+        no_fee = Money.zero(currency or _missing("currency"))
+    except UnknownCurrencyError as error:
+        raise _UnreadableError("currency", "is not an ISO 4217 currency code") from error
+    return _money("charge", charge, currency), no_fee if fee == "" else _money("connection_fee", fee, currency)
+
+
 def _money(field: str, value: Any, currency: str) -> Money:
     try:
-        if isinstance(value, str):
-            return _money_of(value, currency)
         # float's own repr: that of a subclass (numpy's) may not be a number's text.
         return Money(Decimal(float.__repr__(value)) if isinstance(value, float) else value, currency)
     except CommCreditsError as error:
-        raise _UnreadableError(field, f"is not an exact amount of money: {error}") from error
+        why = "is missing" if value == "" else f"is not an exact amount of money: {error}"
+        raise _UnreadableError(field, why) from error
 
 
-# A report has few currencies, and the same amounts again and again.
-_money_of = lru_cache(maxsize=4096)(Money)
+def _extra(names: tuple[str, ...], *cells: object) -> Mapping[str, object]:
+    return MappingProxyType({name: cell for name, cell in zip(names, cells, strict=True) if cell is not None})
 
 
-@lru_cache(maxsize=256)
-def _no_money(currency: str) -> Money:
-    try:
-        return Money.zero(_present("currency", currency))
-    except UnknownCurrencyError as error:
-        raise _UnreadableError("currency", "is not an ISO 4217 currency code") from error
+# A report has the same amounts, lengths and other cells again and again.
+_seconds_of_text = lru_cache(maxsize=8192)(_seconds)
+_amounts_of_text = lru_cache(maxsize=8192)(_amounts)
+_same_extra = lru_cache(maxsize=1024, typed=True)(_extra)
 
 
 def write_pstn_rows(records: Iterable[CallRecord]) -> Iterator[dict[str, object]]:
@@ -392,7 +454,7 @@ def _row(record: CallRecord) -> dict[str, object]:
     if not isinstance(record, CallRecord):
         raise WrongTypeError("records", record, "CallRecords")
     row: dict[str, object] = dict.fromkeys(PSTN_COLUMNS)
-    row |= {_NAMES[field][0]: getattr(record, field) for field in ("record_id", *TEXT_FIELDS)}
+    row |= {names[0]: getattr(record, field) for field, names in _NAMES.items() if field != "currency"}
     row["Start Time"] = _written(record.started_at)
     row["End Time"] = "" if record.ended_at is None else _written(record.ended_at)
     row["Duration Seconds"] = str(record.duration_seconds)
