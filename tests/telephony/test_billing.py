@@ -325,6 +325,13 @@ def test_other_words_for_the_same_cost_change_nothing(office: Office) -> None:
     assert (keys(office), result.known) == (["a"], 1)
 
 
+def test_a_call_is_taken_back_by_billing_it_as_given_free(office: Office) -> None:
+    billed(office, [call("a"), call("b")])
+    result = billed(office, [call("a", capability="FREECALL"), call("b")])
+    assert consumed(office) == {"b": 130}
+    assert (result.corrected, result.known, result.cost) == (1, 1, usd("0.013"))
+
+
 def test_a_late_call_in_a_month_that_is_billed_again_changes_what_is_covered_after_it(office: Office) -> None:
     billed(office, [call("b", 120), call("c", 60)], minutes(2))
     assert consumed(office) == {"c": 130}
