@@ -507,6 +507,31 @@ def test_a_refusal_survives_pickling() -> None:
     assert (again.call, str(again.why), str(again)) == (error.call, str(error.why), str(error))
 
 
+# --- two runs at once
+
+
+def test_two_runs_of_the_same_calls_at_once_bill_each_call_once(office: Office) -> None:
+    calls = [call(str(number)) for number in range(6)]
+    rival = office.rival()
+    office.plan.set(append=["ok", lambda: bill(rival, "acme", calls, CARD, NO_ALLOWANCES, batch_size=4)])
+    result = billed(office, calls, batch_size=2)
+    assert office.plan.is_over
+    assert consumed(office) == {str(number): 130 for number in range(6)}
+    assert sorted(keys(office)) == [str(number) for number in range(6)]
+    assert result.cost == usd("0.078")
+
+
+def test_a_run_that_another_one_overtakes_with_another_cost_is_refused_and_then_corrects(office: Office) -> None:
+    rival = office.rival()
+    office.plan.set(append=[lambda: bill(rival, "acme", [call("a", 120)], CARD, NO_ALLOWANCES)])
+    with pytest.raises(CallRefusedError) as caught:
+        billed(office, [call("a"), call("b")])
+    assert isinstance(caught.value.why, IdempotencyConflictError)
+    assert consumed(office) == {"a": 260, "b": 130}
+    assert billed(office, [call("a"), call("b")]).corrected == 1
+    assert consumed(office) == {"a": 130, "b": 130}
+
+
 # --- through storages that fail
 
 
