@@ -52,6 +52,7 @@ def test_without_bands_all_seconds_are_at_the_rates_own_price() -> None:
 def test_the_longest_call_is_found_across_bands() -> None:
     rate = Rate("1", usd("9"), initial_increment_seconds=1, increment_seconds=1, time_bands=[DAY, NIGHT])
     # Twenty seconds by day come to 0.20; from then on six seconds are a cent.
+    assert meter().longest(rate, EVENING, BILLION // 10, 1000) == 10
     assert meter().longest(rate, EVENING, BILLION // 5, 1000) == 20
     assert meter().longest(rate, EVENING, BILLION // 5 + BILLION // 100, 1000) == 26
     assert meter(bands="start").longest(rate, EVENING, BILLION // 5 + BILLION // 100, 1000) == 21

@@ -524,11 +524,12 @@ cards = st.builds(
     bands=st.sampled_from(["split", "start"]),
     time_zone=st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
 )
-# Around midnights, and around a change of the clocks.
+# Around the hours, at which bands change, and around a change of the clocks.
 starts = st.builds(
-    lambda day, seconds, microsecond: day + timedelta(seconds=seconds, microseconds=microsecond),
+    lambda day, hours, seconds, microsecond: day + timedelta(hours=hours, seconds=seconds, microseconds=microsecond),
     st.sampled_from([datetime(2025, 3, 29, 20, tzinfo=UTC), datetime(2025, 10, 25, 20, tzinfo=UTC), AT]),
-    st.integers(0, 10 * 3600),
+    st.integers(0, 10),
+    st.integers(-300, 60),
     st.sampled_from([0, 0, 500_000]),
 )
 

@@ -94,11 +94,8 @@ class Meter:
         if self.bands == "start":
             return ((0, band_at(rate.time_bands, at, self.time_zone)),)
         start = at + timedelta(seconds=rate.free_seconds)
-        end = max(at + timedelta(seconds=seconds), start)
-        return tuple(
-            ((moment - start) // _MICROSECOND, band)
-            for moment, band in stretches(rate.time_bands, start, end, self.time_zone)
-        )
+        found = stretches(rate.time_bands, start, at + timedelta(seconds=seconds), self.time_zone)
+        return tuple(((moment - start) // _MICROSECOND, band) for moment, band in found)
 
     def _by_band(self, rate: Rate, seconds: int, changes: _Changes) -> SecondsByBand:
         """How many seconds are billed at the price of each band, in the order of the call.
