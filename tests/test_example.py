@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "docs" / "examples" / "replay_usage_report.py"
 EXPORT = ROOT / "docs" / "examples" / "data" / "pstn_usage_export.csv"
+RATES = ROOT / "docs" / "examples" / "data" / "rates.csv"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -99,6 +100,79 @@ def test_the_statement_is_what_a_model_in_cents_comes_to(
     assert f"Closing balance {shown(balance)}" in output
     usage = [int(found[1].replace(".", "")) for line in output if (found := re.match(r"[a-z].* \d+ -([\d.]+)$", line))]
     assert sum(usage) == sum(costs)
+
+
+def rated_in_ten_thousandths(row: dict[str, str]) -> int:
+    """What the rate card beside the example makes of a call, in ten-thousandths of a dollar."""
+    inbound = row["Call Type"].endswith("_in")
+    number = row["Destination Number"].removeprefix("+")
+    with RATES.open(encoding="utf-8", newline="") as file:
+        rates = [rate for rate in csv.DictReader(file) if (rate["Direction"] == "inbound") == inbound]
+    longest = max((rate for rate in rates if number.startswith(rate["Prefix"])), key=lambda rate: len(rate["Prefix"]))
+    minutes = -(-int(row["Duration Seconds"]) // 60)
+    return round(minutes * 10_000 * float(longest["Price / min (USD)"]))
+
+
+def rows_that_may_cost() -> list[dict[str, str]]:
+    """The calls in dollars, of the days that the credits' calls are of, that are not free whoever calls whom."""
+    rows = [row for row in rows_of_export() if row["Currency"] == "USD"]
+    days = [row["End Time"][:10] for row in rows if uses_credits(row)]
+    return sorted(
+        (
+            row
+            for row in rows
+            if min(days) <= row["End Time"][:10] <= max(days)
+            and row["Capability"] != "FREECALL"
+            and row["Operator"] == "Microsoft"
+            and not row["Call Type"].startswith("emergency")
+            and (not row["Call Type"].endswith("_in") or uses_credits(row))
+        ),
+        key=lambda row: datetime.fromisoformat(row["End Time"]),
+    )
+
+
+@pytest.mark.parametrize("included", [0, 300, 5000])
+def test_with_a_rate_card_and_a_plan_calls_cost_what_a_model_of_both_comes_to(
+    run: Callable[..., list[str]], included: int
+) -> None:
+    output = run("--rates", "--plan-minutes", str(included))
+    covered = minutes_covered = ten_thousandths = paid = 0
+    for row in rows_that_may_cost():
+        minutes = -(-int(row["Duration Seconds"]) // 60)
+        plan_covers = row["Domestic/International"] == "Domestic" and "_out" in row["Call Type"]
+        plan_covers = plan_covers and not row["Call Type"].startswith("conf")
+        if minutes and plan_covers and minutes_covered + minutes <= included:
+            covered += 1
+            minutes_covered += minutes
+        elif minutes:
+            paid += 1
+            ten_thousandths += rated_in_ten_thousandths(row)
+    cost = f"{ten_thousandths / 10_000:,.3f}"
+    assert f"All usage {paid} -{cost}" in output
+    (credits_line,) = [line for line in output if line.startswith("paid by credits")]
+    assert credits_line.split()[3] == str(paid)
+    assert round(10_000 * float(credits_line.split()[-1])) == ten_thousandths
+    covered_lines = [line for line in output if line.startswith("covered by the plan's minutes")]
+    assert [line.split()[5] for line in covered_lines] == [str(covered)] * bool(covered)
+
+
+def test_a_plan_large_enough_leaves_few_calls_on_which_report_and_rate_card_do_not_agree(
+    run: Callable[..., list[str]],
+) -> None:
+    output = run("--rates", str(RATES), "--plan-minutes", "5000")
+    assert "The report beside the rate card: 607 calls agree, 4 do not" in output
+    assert "dial-out from conferences, France differs 0.00 0.24" in output
+    assert not any("and " in line and " more" in line for line in output)
+
+
+def test_calls_that_the_card_has_no_rate_for_are_told(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    rates = RATES.read_text(encoding="utf-8").splitlines()
+    card = tmp_path / "card.csv"
+    card.write_text("\n".join(line for line in rates if not line.startswith("Zimbabwe")), encoding="utf-8")
+    output = run("--rates", str(card), "--plan-minutes", "5000")
+    told = " ".join(output)
+    assert "Left aside: call '1f815d4a-4f82-5c32-9a63-b84c67b1d261': '+263242700123'" in told
+    assert "dial-out from conferences, Zimbabwe not rated" in told
 
 
 def test_the_last_line_says_where_the_picture_is(run: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -188,6 +262,11 @@ def test_no_row_is_left_aside_silently(run: Callable[..., list[str]], tmp_path: 
         (["--valid-days", "9" * 12], "argument --valid-days: too large"),
         (["--decline-every", "-1"], "argument --decline-every: must be zero (never) or more"),
         (["--output", str(SCRIPT)], "argument --output: "),
+        (["--rates", "nowhere.csv"], "argument --rates: [Errno 2] No such file or directory: 'nowhere.csv'"),
+        (["--rates", str(EXPORT)], "argument --rates: "),
+        (["--rates", "--currency", "EUR"], "argument --rates: "),
+        (["--plan-minutes", "5"], "argument --plan-minutes: needs --rates"),
+        (["--rates", "--plan-minutes", "-1"], "argument --plan-minutes: must be from 0 to 1,000,000"),
         (["nowhere.csv"], "argument report: [Errno 2] No such file or directory: 'nowhere.csv'"),
         ([sys.executable], "argument report: "),
         (["--currencies", "USD"], "unrecognized arguments: --currencies"),

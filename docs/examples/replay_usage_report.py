@@ -4,9 +4,13 @@ Takes the cost of each call off a ledger, in the order in which the calls ended,
 balance falls below the threshold. Prints a statement and the mails that the customer would get, and draws the balance.
 The card is a pretended one: no money moves, and nothing leaves this machine.
 
+What a call costs is what the report says; or, with --rates, what a rate card and a plan's minutes make of it, beside
+what the report says.
+
     python docs/examples/replay_usage_report.py                          # the report that comes with the example
     python docs/examples/replay_usage_report.py mine.csv --threshold 100 --amount 200
     python docs/examples/replay_usage_report.py --decline-every 2        # a card that is often declined
+    python docs/examples/replay_usage_report.py --rates --plan-minutes 300
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import argparse
 import csv
 from bisect import bisect_right
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,16 +55,34 @@ from commcredits import (
     Terms,
     Threshold,
 )
-from commcredits.telephony import CallRecord, RowError, read_pstn_rows
+from commcredits.telephony import (
+    Allowance,
+    AllowanceState,
+    BilledCall,
+    CallingPlan,
+    CallRecord,
+    CallRefusedError,
+    RateCard,
+    Reconciliation,
+    RowError,
+    bill,
+    read_pstn_rows,
+    reconcile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from commcredits import Charge, Event, Outcome, Statement
+    from commcredits.telephony import Bill
 
-SAMPLE = Path(__file__).parent / "data" / "pstn_usage_export.csv"
+DATA = Path(__file__).parent / "data"
+SAMPLE = DATA / "pstn_usage_export.csv"
+RATES = DATA / "rates.csv"
 LEDGER = "replay"
 BAD_ROWS_SHOWN = 10
+DISCREPANCIES_SHOWN = 10
+PLAN_MINUTES_MAX = 1_000_000
 RECHARGES_MAX = 100  # each recharge is a charge of its own, so a threshold far away would take long to reach
 CALL_TYPES = {
     "user_in": "calls to users",
@@ -70,9 +92,16 @@ CALL_TYPES = {
     "user_out_transfer": "transferred calls",
     "conf_in": "dial-in to conferences",
     "conf_out": "dial-out from conferences",
+    "fmc_in": "calls to mobile dialers",
+    "fmc_out": "calls from mobile dialers",
     "ucap_in": "calls to attendants and queues",
     "ucap_out": "calls by attendants and queues",
     "ucap_out_conf": "people added by a bot",
+}
+PAYERS = {
+    "allowance": "covered by the plan's minutes",
+    "credits": "paid by credits",
+    "nobody": "free, such as calls to users",
 }
 
 
@@ -125,10 +154,10 @@ def read_report(path: Path, currency: str) -> Report:
     report = Report()
     with path.open(encoding="utf-8-sig", newline="") as file:
         for call in read_pstn_rows(csv.DictReader(file), on_error=report.bad_rows.append):
-            if not call.uses_credits:
-                report.covered.append(call)
-            elif call.cost.currency != currency:
+            if call.cost.currency != currency and call.uses_credits:
                 report.other_currencies[call.cost.currency] += 1
+            elif not call.uses_credits:
+                report.covered.append(call)
             elif call.cost.is_negative:
                 report.below_zero.append(call)
             else:
@@ -164,6 +193,42 @@ def replay(service: LedgerService, clock: ReplayClock, calls: Iterable[CallRecor
         else:
             repeated += receipt.replayed
     return repeated, conflicts
+
+
+@attrs.frozen
+class RatedMonth:
+    """What a rate card and a plan make of the calls of a report."""
+
+    bill: Bill
+    refused: list[CallRefusedError]
+    reconciliation: Reconciliation
+
+
+def rate(
+    service: LedgerService, clock: ReplayClock, calls: Sequence[CallRecord], card: RateCard, plan_minutes: int
+) -> RatedMonth:
+    """Rate each call, let the plan's minutes cover what they cover, and take the rest off the ledger."""
+    pools = [Allowance(plan=CallingPlan("plan", plan_minutes), name="plan")] if plan_minutes else []
+    billed: list[BilledCall] = []
+    refused: list[CallRefusedError] = []
+
+    def played() -> Iterator[CallRecord]:
+        for call in track(calls, "Rating", console=Console(highlight=False)):
+            settle_until(service, clock, ended_at(call))
+            yield call
+
+    # In batches of one, so that each call is paid for when it ended.
+    total = bill(
+        service,
+        LEDGER,
+        played(),
+        card,
+        AllowanceState(pools),
+        batch_size=1,
+        on_billed=billed.append,
+        on_refused=refused.append,
+    )
+    return RatedMonth(total, refused, reconcile(calls, billed))
 
 
 def settle_until(service: LedgerService, clock: ReplayClock, until: datetime) -> None:
@@ -204,13 +269,19 @@ def mails(events: Iterable[Event]) -> Iterator[tuple[datetime, str, str]]:
 # --- what is shown of it
 
 
-def report_table(path: Path, report: Report, currency: str) -> Table:
+def report_table(path: Path, report: Report, currency: str, *, is_rated: bool) -> Table:
     """What became of the rows of the report."""
     table = plain_table(f"The report {path.name}")
     table.add_column("rows", justify="right")
     table.add_column("")
-    table.add_row(str(len(report.calls)), f"calls in {currency} that draw on credits: replayed")
-    table.add_row(str(len(report.covered)), "calls covered by a calling plan, or free: left aside")
+    table.add_row(
+        str(len(report.calls)), f"calls in {currency} that draw on credits: {'rated' if is_rated else 'replayed'}"
+    )
+    covered = "calls covered by a calling plan, or free"
+    table.add_row(
+        str(len(report.covered)),
+        f"{covered}: rated, too, if of the same days" if is_rated else f"{covered}: left aside",
+    )
     if report.other_currencies:
         codes = ", ".join(sorted(report.other_currencies))
         table.add_row(str(report.other_currencies.total()), f"calls in {codes}: left aside (--currency replays them)")
@@ -238,17 +309,47 @@ def statement_table(statement: Statement) -> Table:
     table.add_column(statement.currency, justify="right")
     times = Counter(movement.kind for movement in statement.movements)
     nothing = Money.zero(statement.currency)
-    usage, recharges, expiries = (
-        (str(times[kind]), signed(statement.changes.get(kind, nothing)))
-        for kind in ("consumed", "recharged", "expired")
+    changes = [statement.changes.get(kind, nothing) for kind in ("consumed", "recharged", "expired")]
+    usage = sorted(statement.usage.items(), key=lambda item: item[1][1], reverse=True)
+    opening, closing = statement.opening_balance, statement.closing_balance
+    digits = most_digits([opening, closing, *changes, *(cost for _, (_, cost) in usage)])
+    consumed, recharged, expired = (signed(change, digits) for change in changes)
+    table.add_row("Opening balance", "", f"{opening:,.{digits}f}", style="bold", end_section=True)
+    for kind, (calls, cost) in usage:
+        table.add_row(CALL_TYPES.get(kind, kind or "usage of no kind"), str(calls), signed(-cost, digits))
+    table.add_row("All usage", str(times["consumed"]), consumed, style="bold", end_section=True)
+    table.add_row("Recharges", str(times["recharged"]), recharged)
+    table.add_row("Expiries", str(times["expired"]), expired, end_section=True)
+    table.add_row("Closing balance", "", f"{closing:,.{digits}f}", style="bold")
+    return table
+
+
+def payers_table(total: Bill) -> Table:
+    """Who paid for how many calls and minutes."""
+    table = plain_table("Who pays, by the rate card and the plan's minutes")
+    table.add_column("")
+    for name in ("calls", "minutes", total.currency):
+        table.add_column(name, justify="right")
+    for (payer,), (calls, seconds, cost) in total.by("payer").items():
+        table.add_row(PAYERS[payer], f"{calls:,}", f"{seconds / 60:,.0f}", f"{cost:,f}" if payer == "credits" else "")
+    return table
+
+
+def discrepancies_table(reconciliation: Reconciliation) -> Table:
+    """How the report and the rate card compare, with the first of the calls that differ."""
+    found = reconciliation.discrepancies
+    table = plain_table(
+        f"The report beside the rate card: {reconciliation.agreeing:,} calls agree, {len(found):,} do not"
     )
-    table.add_row("Opening balance", "", f"{statement.opening_balance:,f}", style="bold", end_section=True)
-    for kind, (calls, cost) in sorted(statement.usage.items(), key=lambda item: item[1][1], reverse=True):
-        table.add_row(CALL_TYPES.get(kind, kind or "usage of no kind"), str(calls), signed(-cost))
-    table.add_row("All usage", *usage, style="bold", end_section=True)
-    table.add_row("Recharges", *recharges)
-    table.add_row("Expiries", *expiries, end_section=True)
-    table.add_row("Closing balance", "", f"{statement.closing_balance:,f}", style="bold")
+    for name, justify in (("call", "left"), ("", "left"), ("report", "right"), ("rate card", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for one in found[:DISCREPANCIES_SHOWN]:
+        call = one.reported or (one.rated.call if one.rated else None)
+        told = f"{CALL_TYPES.get(call.call_type, call.call_type)}, {call.destination_name}" if call else one.record_id
+        sides = (f"{cost:,f}" if cost is not None else "–" for cost in (one.reported_cost, one.rated_cost))
+        table.add_row(told, one.kind.replace("_", " "), *sides)
+    if len(found) > DISCREPANCIES_SHOWN:
+        table.add_row(f"and {len(found) - DISCREPANCIES_SHOWN:,} more", "", "", "")
     return table
 
 
@@ -301,20 +402,26 @@ def draw(statement: Statement, events: Iterable[Event], policy: RechargePolicy, 
     axes.margins(x=0.01, y=0.1)
     if min(balances) >= 0:
         axes.set_ylim(bottom=0)
-    axes.set_title(f"The balance, recharged by {policy.amount} whenever it falls below {threshold}")
+    axes.set_title(f"The balance, recharged by {policy.amount} whenever it falls below {threshold}", loc="left")
     axes.set_ylabel(f"balance in {statement.currency}")
     axes.set_xlabel(f"{statement.start:%Y-%m-%d} up to {statement.end:%Y-%m-%d} (UTC)")
     locator = axes.xaxis.get_major_locator()
     formats = ["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"]
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, formats=formats, show_offset=False))
-    axes.grid(visible=True, alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=5)
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=130)
 
 
-def signed(money: Money) -> str:
+def most_digits(amounts: Iterable[Money]) -> int:
+    """How many decimals it takes to show all the amounts exactly, one below the other."""
+    return max(len(f"{money:f}".partition(".")[2]) for money in amounts)
+
+
+def signed(money: Money, digits: int) -> str:
     """An amount with its sign, without its currency."""
-    return f"{money:,f}" if money.is_zero else f"{money:+,f}"
+    return f"{money:,.{digits}f}" if money.is_zero else f"{money:+,.{digits}f}"
 
 
 def when(at: datetime) -> str:
@@ -330,18 +437,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = option_parser()
     options = parser.parse_args(arguments)
     terms, opening, policy = rules(parser, options)
+    card = read_card(parser, options)
     with blaming(parser, "report"):
         report = read_report(options.report, options.currency)
     with blaming(parser, "--output"):
         options.output.mkdir(parents=True, exist_ok=True)
     console = Console(highlight=False)
-    console.print(report_table(options.report, report, options.currency))
+    console.print(report_table(options.report, report, options.currency, is_rated=card is not None))
     show_bad_rows(console, report.bad_rows, options.output / "bad_rows.txt")
     if not report.calls:
         others = ", ".join(sorted(report.other_currencies)) or "other currencies neither"
         parser.error(f"argument --currency: no call in {options.currency} draws on credits; there are: {others}")
 
-    dearest = max(call.cost for call in report.calls)
+    dearest = max(costs(report.calls, card), default=opening)
     if policy.amount is not None and dearest > policy.amount * RECHARGES_MAX:
         parser.error(
             f"argument --amount: a call of {dearest} is more than {RECHARGES_MAX} recharges of {policy.amount}"
@@ -352,13 +460,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = ended_at(report.calls[-1]).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     clock = ReplayClock(start - timedelta(hours=12))
     service = LedgerService(InMemoryStorage(), PretendedCard(options.decline_every), clock=clock)
-    with blaming(parser, "report"):
-        service.open(LEDGER, terms)
-    with blaming(parser, "--opening"):
-        service.purchase(LEDGER, opening)
-    with blaming(parser, "--amount"):
-        service.configure_auto_recharge(LEDGER, policy)
-    repeated, conflicts = replay(service, clock, track(report.calls, "Replaying", console=console))
+    open_ledger(parser, service, terms, opening, policy)
+    if card is None:
+        month = None
+        repeated, conflicts = replay(service, clock, track(report.calls, "Replaying", console=console))
+    else:
+        covered = [call for call in report.covered if call.cost.currency == options.currency]
+        calls = report.calls + [call for call in covered if start <= ended_at(call) < end]
+        with blaming(parser, "--rates"):
+            month = rate(service, clock, sorted(calls, key=ended_at), card, options.plan_minutes)
+        repeated, conflicts = month.bill.repeated, []
     with blaming(parser, "report"):
         settle_until(service, clock, end)
     service.get(LEDGER).check()  # raises if a single billionth went astray
@@ -368,12 +479,50 @@ def main(arguments: Sequence[str] | None = None) -> None:
     picture = options.output / "balance.png"
     with blaming(parser, "--output"):
         draw(statement, events, policy, picture)
+    if month is not None:
+        console.print(payers_table(month.bill), discrepancies_table(month.reconciliation))
     console.print(statement_table(statement), mails_table(events))
     if repeated:
         console.print(f"{repeated} rows came a second time; each call was paid for once.")
     for record_id in conflicts:
         console.print(f"Left aside: a second row with the id {record_id}, unlike the first.", style="red", markup=False)
+    for error in month.refused if month else ():
+        console.print(f"Left aside: {error}", style="red", markup=False)
     print(f"The picture of the balance is in {picture}")
+
+
+def open_ledger(
+    parser: argparse.ArgumentParser, service: LedgerService, terms: Terms, opening: Money, policy: RechargePolicy
+) -> None:
+    """Open the ledger, with the funds and the policy that the options ask for."""
+    with blaming(parser, "report"):
+        service.open(LEDGER, terms)
+    with blaming(parser, "--opening"):
+        service.purchase(LEDGER, opening)
+    with blaming(parser, "--amount"):
+        service.configure_auto_recharge(LEDGER, policy)
+
+
+def costs(calls: Iterable[CallRecord], card: RateCard | None) -> Iterator[Money]:
+    """What each call costs by the report, or by the card where it has a rate."""
+    for call in calls:
+        if card is None:
+            yield call.cost
+        else:
+            with suppress(CommCreditsError):  # it is told of when the call is billed
+                yield card.rate_call(call).cost
+
+
+def read_card(parser: argparse.ArgumentParser, options: argparse.Namespace) -> RateCard | None:
+    """The rate card that the options ask for; None: the costs are the report's."""
+    if not 0 <= options.plan_minutes <= PLAN_MINUTES_MAX:
+        parser.error(f"argument --plan-minutes: must be from 0 to {PLAN_MINUTES_MAX:,}")
+    if options.rates is None:
+        if options.plan_minutes:
+            parser.error("argument --plan-minutes: needs --rates, by which the calls that it does not cover are rated")
+        return None
+    with blaming(parser, "--rates"), options.rates.open(encoding="utf-8-sig", newline="") as file:
+        return RateCard.read_rows(csv.DictReader(file), currency=options.currency, name=options.rates.name)
 
 
 def option_parser() -> argparse.ArgumentParser:
@@ -395,6 +544,21 @@ def option_parser() -> argparse.ArgumentParser:
     parser.add_argument("--valid-days", type=int, help="days until bought funds expire (default: 12 months)")
     parser.add_argument(
         "--decline-every", type=int, default=0, metavar="N", help="the card declines every Nth recharge (default: none)"
+    )
+    parser.add_argument(
+        "--rates",
+        nargs="?",
+        type=Path,
+        const=RATES,
+        metavar="CARD",
+        help="rate the calls by a card, a CSV file (without a name: the one beside this example)",
+    )
+    parser.add_argument(
+        "--plan-minutes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --rates: a plan covers so many domestic minutes a month (default: none)",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("replay"), help="the folder for the picture (default: %(default)s)"

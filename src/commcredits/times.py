@@ -160,7 +160,7 @@ def _wall(instant: datetime, place: tzinfo) -> datetime:
         # the first pass.
         first = local.replace(fold=0)
         offset = first.utcoffset() or timedelta(0)
-        change = _change(first.astimezone(UTC), instant, place)
+        change = offset_change(first.astimezone(UTC), instant, place)
         return (change + offset).replace(tzinfo=None)
     return local.replace(tzinfo=None)
 
@@ -170,11 +170,11 @@ def _instant(wall: datetime, place: tzinfo) -> datetime:
     instant = local.astimezone(UTC)
     if instant.astimezone(place).replace(tzinfo=None) != wall:
         # A wall-clock time that a daylight-saving change skipped.
-        return _change(local.replace(fold=1).astimezone(UTC), instant, place)
+        return offset_change(local.replace(fold=1).astimezone(UTC), instant, place)
     return instant
 
 
-def _change(low: datetime, high: datetime, place: tzinfo) -> datetime:
+def offset_change(low: datetime, high: datetime, place: tzinfo) -> datetime:
     """The moment in (low, high] at which the zone's offset changes."""
     before = low.astimezone(place).utcoffset()
     step = timedelta(microseconds=1)

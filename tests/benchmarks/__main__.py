@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+import rating
 import samples
 import stored
 from measuring import paired, process
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from measuring import Ratios, Sample
 
-AS_FAST, THE_TIME = "× as fast", "× the time"
+AS_FAST, THE_TIME, THE_MEMORY = "× as fast", "× the time", "× the memory"
 
 
 class Row(NamedTuple):
@@ -55,6 +56,7 @@ def rows() -> Iterator[Row]:
     yield from money_rows()
     yield from ledger_rows()
     yield from service_rows()
+    yield from rating_rows()
     ours, theirs = "import commcredits", "import attrs, decimal, datetime, dateutil.relativedelta"
     yield Row(
         f"`python -c '{ours}'`, the whole process",
@@ -145,6 +147,27 @@ def service_rows() -> Iterator[Row]:
                 made_and_paired, samples.by_service, partial(samples.by_application, kind, **settings), pairs=pairs
             ),
         )
+
+
+def rating_rows() -> Iterator[Row]:
+    """Against bare loops over the same report and the same prefixes."""
+    rating.check()
+    yield Row(
+        f"`card.rate_for`: {rating.PREFIXES:,} prefixes",
+        "a bare loop that tries shorter prefixes in a dict",
+        "≤ 1.5",
+        THE_TIME,
+        partial(paired, rating.find_rates, rating.find_rates_bare, same_work=True),
+    )
+    read_and_rated = f"`read_pstn_rows` and `card.rate_call`: {rating.ROWS:,} rows"
+    yield Row(
+        read_and_rated,
+        "3 times `csv.DictReader` alone, and that bare loop",
+        "≤ 1",
+        THE_TIME,
+        partial(paired, rating.read_and_rate, rating.parse_and_look_up, pairs=9, same_work=True),
+    )
+    yield Row(read_and_rated, f"{rating.FEW_ROWS:,} rows", "≤ 1.1", THE_MEMORY, rating.memory)
 
 
 def stored_rows(server: PostgresServer) -> Iterator[Row]:

@@ -37,7 +37,19 @@ from commcredits import (
     Threshold,
     Usage,
 )
-from commcredits.telephony import CallRecord, read_pstn_rows
+from commcredits.telephony import (
+    AllowanceState,
+    Bill,
+    BillTotal,
+    CallRecord,
+    RateCard,
+    Reconciliation,
+    async_bill,
+    bill,
+    read_pstn_rows,
+    reconcile,
+    write_pstn_rows,
+)
 
 
 def money(ten: Money, five: Money) -> None:
@@ -139,3 +151,17 @@ def calls(row: dict[str, str]) -> None:
         assert_type(call.cost, Money)
         assert_type(call.uses_credits, bool)
         assert_type(call.started_at, datetime)
+        assert_type(list(write_pstn_rows([call])), list[dict[str, object]])
+
+
+async def bills(
+    service: LedgerService, awaited: AsyncLedgerService, calls: list[CallRecord], card: RateCard, unused: AllowanceState
+) -> None:
+    """A service of each kind bills; the other kind is refused."""
+    total = bill(service, "acme", calls, card, unused)
+    assert_type(total, Bill)
+    assert_type(total.by("kind", "payer")["user_out", "credits"], BillTotal)
+    assert_type(await async_bill(awaited, "acme", calls, card, total.allowances), Bill)
+    assert_type(reconcile(calls, map(card.rate_call, calls)), Reconciliation)
+    bill(awaited, "acme", calls, card, unused)  # type: ignore[arg-type]
+    total.by("colour")  # type: ignore[arg-type]

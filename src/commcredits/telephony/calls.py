@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import attrs
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.money import Money
 from commcredits.policy import check_money
+from commcredits.telephony.codes import call_type_of
 from commcredits.times import utc
 
 if TYPE_CHECKING:
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
 _CREDITS_CAPABILITIES = frozenset({"MCOPSTNPP", "MCOMEETACPEA"})
 _CREDITS_STEM = "MCOMEETACPEA_"
 
+_BREAKS = re.compile(r"[\s_-]")
+
 
 def _no_fee(record: CallRecord) -> Money:
     return Money.zero(check_money("charge", record.charge).currency)
 
 
-@attrs.frozen(kw_only=True)
+# Without a slot for weak references, so that a draft can become one.
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class CallRecord:
     """One call, or one leg of one, as a usage report tells it.
 
@@ -119,8 +124,46 @@ class CallRecord:
         code = self.capability.upper()
         return code in _CREDITS_CAPABILITIES or code.startswith(_CREDITS_STEM)
 
+    @property
+    def direction(self) -> str:
+        """`inbound` or `outbound`, by the call type if it is a known one, else by `call_direction`; empty: not told."""
+        known = call_type_of(self.call_type)
+        if known is not None:
+            return known.direction
+        told = self.call_direction.lower()
+        return told if told in ("inbound", "outbound") else ""
+
+    @property
+    def is_conference(self) -> bool:
+        """Whether it is a call to or from a conference, whose organizer is then the user."""
+        known = call_type_of(self.call_type)
+        return known is not None and known.party == "conference"
+
+    @property
+    def is_emergency(self) -> bool:
+        """Whether it is a call to or from an emergency number, by its call type."""
+        known = call_type_of(self.call_type)
+        return known is not None and known.is_emergency
+
+    @property
+    def is_toll_free(self) -> bool:
+        """Whether somebody called a toll-free number of the organization, which credits always pay for.
+
+        What reports call such a number is documented nowhere: `TollFree`, `Toll-Free` and `toll free` are taken.
+        """
+        return self.direction == "inbound" and _BREAKS.sub("", self.number_type).lower() == "tollfree"
+
 
 _TEXT_FIELDS = tuple(field.name for field in attrs.fields(CallRecord) if field.type in (str, "str"))
+
+
+class Draft:
+    """A CallRecord that is still being filled in; it has the same slots, so that it can become one.
+
+    A report has many rows, and reading checks each cell: to check the record once more would double the time.
+    """
+
+    __slots__ = tuple(field.name for field in attrs.fields(CallRecord))
 
 
 def _rebuild(fields: dict[str, object]) -> CallRecord:
