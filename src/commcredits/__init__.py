@@ -5,6 +5,8 @@ The names most users need; storages, telephony and the rest have modules of thei
 
 from __future__ import annotations
 
+import sys
+
 from commcredits.appending import Receipt
 from commcredits.errors import (
     ChargeNotDueError,
@@ -216,3 +218,10 @@ __all__ = [
     "VersionConflictError",
     "WrongTypeError",
 ]
+
+if "hypothesis" in sys.modules:
+    # It was imported first, and could not be told yet what draws our types.
+    from _commcredits_hypothesis import register
+
+    register()
+    del register
