@@ -361,6 +361,7 @@ class Refusing(OnLedger):
 def test_a_refusal_without_end_is_not_waited_out() -> None:
     line = Line("bare")
     line.start(metered())
+    line.wait(MINUTE)  # so that the hold is to last longer, if not to be more
     line.turn_into(Refusing)
     with pytest.raises(InsufficientFundsError):
         line.update(60, 1)
