@@ -348,6 +348,28 @@ def test_where_others_are_always_quicker_what_is_held_must_do() -> None:
     assert line.end(120, 2).consumed == usd("0.20")
 
 
+class Refusing(OnLedger):
+    """A ledger that extends no hold, whatever it said before."""
+
+    async def do(self, command: str, *arguments: Any, key: str | None = None, **named: Any) -> Money:
+        if command == "extend_hold":
+            self.asked = getattr(self, "asked", 0) + 1
+            command, arguments, named = "consume", (usd(1_000),), {}
+        return await super().do(command, *arguments, key=key, **named)
+
+
+def test_a_refusal_without_end_is_not_waited_out() -> None:
+    line = Line("bare")
+    line.start(metered())
+    line.wait(MINUTE)  # so that the hold is to last longer, if not to be more
+    line.turn_into(Refusing)
+    with pytest.raises(InsufficientFundsError):
+        line.update(60, 1)
+    assert line.session._session.ledger.asked == 6  # noqa: SLF001
+    line.turn_into(OnLedger)
+    assert line.update(60, 1).consumed == line.consumed == usd("0.10")
+
+
 class Slow(OnLedger):
     """A ledger on which three minutes pass between a look and whatever follows from it, once."""
 

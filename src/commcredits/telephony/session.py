@@ -220,16 +220,14 @@ class _Session:
             hold = self._adopted(state)
             try:
                 spare, held, valid_until = await self._hold_until(until, hold, state)
-            except HoldEndedError:
-                continue  # it timed out just now; the next look finds none
-            except InsufficientFundsError:
+            except (HoldEndedError, InsufficientFundsError):
                 # The whole slice was asked for at first, because a refusal may bring a recharge. If others take what is
-                # available each time, what is held must do.
+                # available each time, what is held must do. A hold that timed out just now is looked for no more.
                 refusals += 1
                 state = await self.ledger.state()
                 held = self._held(self._adopted(state))
                 until = self._payable(held, state.available if refusals < _REFUSALS_MAX else held * 0, wanted)
-                if not until and self._is_starting:
+                if refusals > _REFUSALS_MAX or (not until and self._is_starting):
                     raise
             else:
                 is_final = self._payable(held, spare, wanted + 1) <= until
