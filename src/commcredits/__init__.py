@@ -118,6 +118,7 @@ from commcredits.storage import (
     Storage,
     Stored,
 )
+from commcredits.tables import Table
 
 __all__ = [
     "AlertRaised",
@@ -200,6 +201,7 @@ __all__ = [
     "Statement",
     "Storage",
     "Stored",
+    "Table",
     "Terms",
     "TermsChanged",
     "Threshold",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import attrs
 
@@ -13,11 +13,12 @@ from commcredits.changes import apply
 from commcredits.errors import InvalidValueError, UnreadableRecordError
 from commcredits.money import Money, _of
 from commcredits.schedule import advanced
+from commcredits.tables import Table
 from commcredits.times import utc, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime, tzinfo
+    from datetime import datetime
 
     from commcredits.events import Event
     from commcredits.payment import Charge
@@ -35,6 +36,7 @@ MovementKind = Literal[
     "clawed_back",
     "reinstated",
 ]
+TotalKind = Literal["funded", "granted", "consumed", "reversed", "expired", "refunded", "clawed_back"]
 
 _KINDS: dict[type[Event], MovementKind] = {
     e.FundsGranted: "granted",
@@ -48,9 +50,18 @@ _KINDS: dict[type[Event], MovementKind] = {
     e.FundsReinstated: "reinstated",
 }
 
+_TOTALS: dict[TotalKind, tuple[MovementKind, ...]] = {
+    "funded": ("recharged", "purchased", "added"),
+    "granted": ("granted",),
+    "consumed": ("consumed",),
+    "reversed": ("reversed",),
+    "expired": ("lapsed", "expired"),
+    "refunded": ("refunded",),
+    "clawed_back": ("clawed_back", "reinstated"),
+}
 
-@attrs.frozen(order=False)
-class Movement:
+
+class Movement(NamedTuple):
     """One event that concerns the balance, and the balance before and after it.
 
     `change` is not always the event's amount: late usage paid by lapsed funds, for one, leaves the balance as it is.
@@ -71,12 +82,14 @@ class Movement:
 class Statement:
     """What happened to the balance (available plus held) from `start` up to, not including, `end`.
 
+    `str` and notebooks show a summary of it; `table` has every movement.
+
     Attributes:
         opening_balance, closing_balance: at the start and the end; what closes one period opens the next.
         movements: every event between that concerns the balance, in order.
         charges: those requested, paid, declined or otherwise moved in the period, as they stood at its end.
         lots_left: what was left at the end, by expiry (None: never).
-        time_zone: where the text shows its times.
+        time_zone: where the times are shown.
     """
 
     ledger_id: str
@@ -106,47 +119,11 @@ class Statement:
         Raises: InvalidValueError when `end` is not after `start`, a time is naive or there is no such time zone;
             UnreadableRecordError when the history does not begin with LedgerOpened.
         """
-        start, end = utc(start, "start"), utc(end, "end")
-        if end <= start:
-            raise InvalidValueError("end", end, f"not after the start, {start.isoformat()}")
-        zone(time_zone)
-        history = iter(events)
-        opened = next(history, None)
-        if not isinstance(opened, e.LedgerOpened):
-            raise UnreadableRecordError(opened, "a history begins with LedgerOpened")
-        books = Books.opened(opened)
-        opening: Money | None = None
-        movements: list[Movement] = []
-        touched: dict[str, Charge] = {}
-        moment = None if now is None else utc(now, "now")
-        for event in chain(history, _fell_due(books, moment)):
-            if event.at >= end:
+        draft = StatementDraft(start, end, time_zone, now=now)
+        for event in events:
+            if not draft.take(event):
                 break
-            if opening is None and event.at >= start:
-                opening = _balance(books)
-            before = _balance(books)
-            apply(books, event)
-            if event.at < start:
-                continue
-            kind = _kind(books, event)
-            if kind is not None:
-                movements.append(Movement(kind, event, before, _balance(books)))
-            charge = books.charge(getattr(event, "charge_id", None) or "")
-            if charge is not None:
-                touched[charge.charge_id] = charge
-        closing = _balance(books)
-        left = sorted((lot for lot in books.lots.values() if lot.free or lot.held), key=lambda lot: lot.order[1:])
-        return cls(
-            books.ledger_id,
-            start,
-            end,
-            closing if opening is None else opening,
-            closing,
-            tuple(movements),
-            tuple(touched.values()),
-            tuple((lot.expires_at, _of(lot.free + lot.held, books.terms.currency)) for lot in left),
-            time_zone,
-        )
+        return draft.finished()
 
     @property
     def currency(self) -> str:
@@ -162,6 +139,19 @@ class Statement:
         return changes
 
     @property
+    def totals(self) -> Mapping[TotalKind, Money]:
+        """`changes`, summed up: funded (recharged, purchased, added), granted, consumed, reversed, expired, and so on.
+
+        What came is above zero and what went below; all kinds are there, and with the opening balance they make the
+        closing one.
+        """
+        changes, zero = self.changes, Money.zero(self.currency)
+        return {
+            total: Money.total([changes.get(kind, zero) for kind in kinds], self.currency)
+            for total, kinds in _TOTALS.items()
+        }
+
+    @property
     def usage(self) -> Mapping[str, tuple[int, Money]]:
         """What usage cost, by the `kind` that `consume` was given: how often, and how much; reversals not taken off."""
         usage: dict[str, tuple[int, Money]] = {}
@@ -171,83 +161,162 @@ class Statement:
                 usage[movement.event.kind] = (times + 1, cost + movement.event.amount)
         return dict(sorted(usage.items()))
 
-    def __str__(self) -> str:
+    @property
+    def recharges(self) -> tuple[Charge, ...]:
+        """The automatic ones of `charges`; the outcome of each is its `status`."""
+        return tuple(charge for charge in self.charges if charge.purpose == "recharge")
+
+    def expiring(self, before: datetime) -> tuple[tuple[datetime, Money], ...]:
+        """What of the funds left at the end expires not after `before`, the soonest first.
+
+        Raises: WrongTypeError, InvalidValueError for what is no aware datetime.
+        """
+        until = utc(before, "before")
+        dated = [(expires_at, amount) for expires_at, amount in self.lots_left if expires_at is not None]
+        return tuple((expires_at, amount) for expires_at, amount in sorted(dated) if expires_at <= until)
+
+    def table(self) -> Table:
+        """Every movement, a row for each: when, what, for which usage, and the balance before and after."""
         place = zone(self.time_zone)
-        lines = [
-            f"Statement of {self.ledger_id}",
-            f"{_day(self.start, place)} to {_day(self.end, place)} ({self.time_zone})",
-            "",
-        ]
-        rows = [("Opening balance", "", self.opening_balance)]
-        for kind, change in self.changes.items():
-            times = sum(movement.kind == kind for movement in self.movements)
-            rows.append((f"  {kind.replace('_', ' ')}", f"{times} x", change))
-        rows.append(("Closing balance", "", self.closing_balance))
-        lines += _table(rows)
-        if self.usage:
-            lines += ["", "Usage by kind"]
-            lines += _table(
-                [(f"  {kind or '(none)'}", f"{times} x", cost) for kind, (times, cost) in self.usage.items()]
-            )
-        if self.charges:
-            lines += ["", "Charges"]
-            lines += _table(
-                [
-                    (
-                        f"  {_day(charge.requested_at, place)} {charge.purpose}",
-                        f"{charge.payment_method}: {charge.status}",
-                        charge.amount,
-                    )
-                    for charge in self.charges
-                ]
-            )
-        if self.lots_left:
-            lines += ["", "Left at the end"]
-            lines += _table(
-                [
-                    ("  never expires" if expires_at is None else f"  expires {_day(expires_at, place)}", "", amount)
-                    for expires_at, amount in self.lots_left
-                ]
-            )
-        return "\n".join(lines)
+        return Table(
+            ("at", "kind", "usage", "description", "change", "before", "after", "version", "idempotency_key"),
+            tuple(
+                (
+                    event.at.astimezone(place),
+                    kind,
+                    getattr(event, "kind", ""),
+                    getattr(event, "description", ""),
+                    after - before,
+                    before,
+                    after,
+                    event.version,
+                    event.idempotency_key,
+                )
+                for kind, event, before, after in self.movements
+            ),
+        )
+
+    def _summary(self) -> Iterator[Table]:
+        place = zone(self.time_zone)
+        times = Counter(movement.kind for movement in self.movements)
+        yield Table(
+            ("", "times", "amount"),
+            (
+                ("Opening balance", None, self.opening_balance),
+                *((f"  {kind.replace('_', ' ')}", times[kind], change) for kind, change in self.changes.items()),
+                ("Closing balance", None, self.closing_balance),
+            ),
+            f"Statement of {self.ledger_id}, "
+            f"{self.start.astimezone(place):%Y-%m-%d %H:%M} to {self.end.astimezone(place):%Y-%m-%d %H:%M}"
+            f" ({self.time_zone})",
+        )
+        yield Table(
+            ("kind", "times", "cost"),
+            tuple((kind or "(none)", times, cost) for kind, (times, cost) in self.usage.items()),
+            "Usage by kind",
+        )
+        yield Table(
+            ("requested", "purpose", "payment method", "outcome", "amount"),
+            tuple(
+                (c.requested_at.astimezone(place), c.purpose, c.payment_method, c.status, c.amount)
+                for c in self.charges
+            ),
+            "Charges",
+        )
+        yield Table(
+            ("expires", "amount"),
+            tuple(
+                ("never" if expires_at is None else expires_at.astimezone(place), amount)
+                for expires_at, amount in self.lots_left
+            ),
+            "Left at the end",
+        )
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(table) for table in self._summary() if table.rows)
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self._summary() if table.rows)
 
 
-def _fell_due(books: Books, now: datetime | None) -> Iterator[Event]:
-    """What fell due until `now` after the last event; asked for only when the history is exhausted."""
-    if now is not None and now > books.as_of:
-        yield from advanced(books, now).recorded
+class StatementDraft:
+    """A statement that is being drawn up, one event after the other, so that no history need be in memory."""
+
+    def __init__(self, start: datetime, end: datetime, time_zone: str = "UTC", *, now: datetime | None = None) -> None:
+        self._start, self._end = utc(start, "start"), utc(end, "end")
+        if self._end <= self._start:
+            raise InvalidValueError("end", end, f"not after the start, {self._start.isoformat()}")
+        zone(time_zone)
+        self._time_zone = time_zone
+        self._now = None if now is None else utc(now, "now")
+        self._books: Books | None = None
+        self._balance: Money  # after the latest event
+        self._opening: Money | None = None
+        self._movements: list[Movement] = []
+        self._charges: dict[str, Charge] = {}
+
+    def take(self, event: Event) -> bool:
+        """Take the next event of the history; whether the one after it is wanted.
+
+        Raises: UnreadableRecordError when the first is no LedgerOpened.
+        """
+        books = self._books
+        if books is None:
+            if not isinstance(event, e.LedgerOpened):
+                raise UnreadableRecordError(event, "a history begins with LedgerOpened")
+            self._books = Books.opened(event)
+            self._balance = self._books.zero
+            return event.at < self._end
+        if event._at >= self._end:
+            self._now = None  # what falls due unrecorded comes later still
+            return False
+        before = self._balance
+        apply(books, event)
+        self._balance = after = _of(books.free - books.overdraft + books.held, books.currency)
+        if event._at >= self._start:
+            if self._opening is None:
+                self._opening = before
+            kind = _KINDS.get(event.__class__) or _kind_of_funds(books, event)
+            if kind is not None:
+                self._movements.append(Movement(kind, event, before, after))
+            self._note_charge(books, event)
+        return True
+
+    def finished(self) -> Statement:
+        """The statement of the events taken.
+
+        Raises: UnreadableRecordError when there were none.
+        """
+        books = self._books
+        if books is None:
+            raise UnreadableRecordError(None, "a history begins with LedgerOpened")
+        if self._now is not None and self._now > books.as_of:
+            for event in advanced(books, self._now).recorded:
+                self.take(event)
+        left = sorted((lot for lot in books.lots.values() if lot.free or lot.held), key=lambda lot: lot.order[1:])
+        return Statement(
+            books.ledger_id,
+            self._start,
+            self._end,
+            self._balance if self._opening is None else self._opening,
+            self._balance,
+            tuple(self._movements),
+            tuple(self._charges.values()),
+            tuple((lot.expires_at, _of(lot.free + lot.held, books.currency)) for lot in left),
+            self._time_zone,
+        )
+
+    def _note_charge(self, books: Books, event: Event) -> None:
+        charge = books.charge(getattr(event, "charge_id", None) or "")
+        if charge is not None:
+            self._charges[charge.charge_id] = charge
 
 
-def _balance(books: Books) -> Money:
-    return _of(books.available + books.held, books.terms.currency)
-
-
-def _kind(books: Books, event: Event) -> MovementKind | None:
-    if isinstance(event, e.FundsAdded):
-        if event.charge_id is None:
-            return "added"
-        charge = books.charge(event.charge_id)
-        # A charge paid so late that the ledger no longer keeps it counts as bought by a person.
-        return "recharged" if charge is not None and charge.purpose == "recharge" else "purchased"
-    return _KINDS.get(type(event))
-
-
-def _day(at: datetime, place: tzinfo) -> str:
-    return f"{at.astimezone(place):%Y-%m-%d %H:%M}"
-
-
-def _table(rows: list[tuple[str, str, Money]]) -> list[str]:
-    """Rows of words, words, money, as lines with the columns aligned."""
-    digits = max(_decimals(money) for _, _, money in rows)
-    texts = [(left, middle, f"{money:,.{digits}f}") for left, middle, money in rows]
-    widths = [max(len(row[column]) for row in texts) for column in range(3)]
-    currency = rows[0][2].currency
-    return [
-        f"{left:<{widths[0]}}  {middle:<{widths[1]}}  {money:>{widths[2]}} {currency}".rstrip()
-        for left, middle, money in texts
-    ]
-
-
-def _decimals(money: Money) -> int:
-    """How many decimals show the amount exactly, and at least the currency's minor units."""
-    return len(str(money).partition(" ")[0].partition(".")[2])
+def _kind_of_funds(books: Books, event: Event) -> MovementKind | None:
+    if not isinstance(event, e.FundsAdded):
+        return None
+    if event.charge_id is None:
+        return "added"
+    charge = books.charge(event.charge_id)
+    # A charge paid so late that the ledger no longer keeps it counts as bought by a person.
+    return "recharged" if charge is not None and charge.purpose == "recharge" else "purchased"
