@@ -32,7 +32,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("events", "charges"),
     ("changes", "books", "recharge", "schedule", "state", "command", "usage", "charging", "corrections", "ledger"),
     ("codec", "storage", "tables", "statement", "accounting"),
-    ("gathering", "appending", "settling", "stepping", "service"),
+    (
+        "gathering",
+        "appending",
+        "settling",
+        "stepping",
+        "service",
+        "simulation.chance",
+        "simulation.trajectory",
+        "simulation",
+    ),
     (
         "storages.steps",
         "storages.rows",
