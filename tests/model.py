@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 CENT = 10_000_000
 NEVER = datetime.max.replace(tzinfo=UTC)
 PENDING = ("requested", "tried", "processing")
+MINUTE = timedelta(minutes=1)
 Draws = list[tuple[int, int]]
 
 
@@ -135,7 +136,7 @@ def refuse_if(**conditions: bool) -> None:
 
 def calendar_later(start: datetime, months: int, days: int, zone: str) -> datetime:
     """Months and days by the wall clock of `zone`; for a day that the month lacks, the next local midnight."""
-    local = start.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    local = shown(start, ZoneInfo(zone))
     year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
     month += 1
     if local.day > calendar.monthrange(year, month)[1]:
@@ -143,7 +144,26 @@ def calendar_later(start: datetime, months: int, days: int, zone: str) -> dateti
         later = month_end + timedelta(days=1)
     else:
         later = local.replace(year=year, month=month)
-    return (later + timedelta(days=days)).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return first_shown(later + timedelta(days=days), ZoneInfo(zone))
+
+
+def shown(at: datetime, place: ZoneInfo) -> datetime:
+    """The wall clock's time; while an hour is repeated, the time at which the clock was set back."""
+    if not at.astimezone(place).fold:
+        return at.astimezone(place).replace(tzinfo=None)
+    set_back = at.replace(second=0, microsecond=0)
+    while (set_back - MINUTE).astimezone(place).fold:
+        set_back -= MINUTE
+    return (set_back - MINUTE).astimezone(place).replace(tzinfo=None) + MINUTE
+
+
+def first_shown(wall: datetime, place: ZoneInfo) -> datetime:
+    """When the wall clock first shows a time; if it is skipped, when the clock is set forward past it."""
+    first, last = sorted(wall.replace(tzinfo=place, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(place).replace(tzinfo=None) == wall:
+        return first
+    minutes = (first.replace(second=0, microsecond=0) + passed * MINUTE for passed in count())
+    return next(at for at in minutes if at.astimezone(place).utcoffset() == last.astimezone(place).utcoffset())
 
 
 def window(at: datetime, per: str, zone: str) -> tuple[datetime, datetime]:

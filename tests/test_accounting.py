@@ -220,7 +220,7 @@ def test_the_trial_balance_of_nothing_is_empty_and_currencies_do_not_mix() -> No
 
 def test_a_history_that_is_not_whole_is_refused() -> None:
     events = history(ledger(), ("add_funds", usd(10), 0), ("consume", usd(2), 1))
-    with pytest.raises(UnreadableRecordError, match="begins with LedgerOpened"):
+    with pytest.raises(UnreadableRecordError, match="version 1 comes next, not 2"):
         list(journal(events[1:]))
     with pytest.raises(UnreadableRecordError, match="begins with LedgerOpened"):
         list(journal([]))

@@ -181,6 +181,23 @@ def test_usage_that_the_ledger_does_not_know_cannot_be_reversed() -> None:
     assert account == ledger()
 
 
+@pytest.mark.parametrize("overdrawn", [0, 5])
+def test_usage_of_another_ledger_that_cannot_be_of_this_one_is_refused(overdrawn: int) -> None:
+    """Its version is one of this ledger too, but no lot here gave so much, or nothing was overdrawn."""
+    other = ledger(overdraft_limit=None)
+    lot(other, 50, at=T0)
+    usage = consume(other, 50 + overdrawn)
+    account = ledger()
+    lot(account, 10, at=T0)
+    lot(account, 100, at=T0)
+    consume(account, 60)
+    before = copy(account)
+    with pytest.raises(InvalidValueError, match="no usage of this ledger"):
+        account.reverse_consumption(usage, at=T0)
+    assert account == before
+    account.check()
+
+
 def test_a_captured_hold_is_reversed_as_any_usage() -> None:
     account = ledger()
     bought = lot(account, 10, at=T0)

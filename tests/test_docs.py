@@ -296,3 +296,9 @@ def test_the_readme_has_the_command(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (command,) = re.findall(rf"^<!-- command: {name} -->\n```sh\n(.+)\n```$", readme, re.MULTILINE)
     assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -q ")
+
+
+def test_the_quickstart_is_quick() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^## Quickstart\n\n```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(block.splitlines()) <= 20

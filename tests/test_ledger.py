@@ -375,7 +375,7 @@ ZERO = bad(InvalidValueError, NOTHING)
 TOO_FINE = bad(InvalidValueError, usd("0.001"), usd("1.000000001"))
 NAIVE = bad(InvalidValueError, datetime(2026, 1, 1, 1), datetime.max, datetime(8000, 1, 1, tzinfo=UTC))  # noqa: DTZ001, DTZ901
 NO_TEXT = wrong(str)
-NO_NAME = wrong(str) | bad(InvalidValueError, "", "x" * 201)
+NO_NAME = wrong(str) | bad(InvalidValueError, "", "x" * 201, "a\0b", "\ud800")
 NO_LOT = wrong(int) | bad(WrongTypeError, True) | bad(UnknownLotError, 0, 1, -1, 10**30)
 NO_TIME = wrong(datetime, NONE) | NAIVE
 EUROS_USED = FundsConsumed(
@@ -447,7 +447,7 @@ BAD: dict[str, dict[str, st.SearchStrategy[tuple[object, type[Exception]]]]] = {
 }
 EVERYWHERE = {
     "at": wrong(datetime) | NAIVE | bad(TimeRunsBackError, hour(1) - timedelta(minutes=5) - MOMENT, day(-400)),
-    "idempotency_key": wrong(str, NONE) | bad(InvalidValueError, "", "x" * 201),
+    "idempotency_key": wrong(str, NONE) | bad(InvalidValueError, "", "x" * 201, "a\0b", "\ud800"),
 }
 
 
@@ -534,16 +534,21 @@ def test_payment_methods_are_distinct_names(case: tuple[object, type[Exception]]
     assert account == ledger()
 
 
-def test_what_is_told_of_earlier_events_is_iterable() -> None:
+EARLIER = "record_outcome reverse_consumption refund claw_back reinstate capture release extend_hold".split()
+
+
+@pytest.mark.parametrize("command", EARLIER)
+@pytest.mark.parametrize("known", [False, True])
+def test_what_is_told_of_earlier_events_is_events_needed_or_not(command: str, known: bool) -> None:
     account, commands = subject(due=True)
     before = copy(account)
-    for command in ("reverse_consumption", "record_outcome", "refund", "release"):
-        unknown = {"charge_id": "other"} if command == "record_outcome" else {}
-        unknown |= {"lot_id": 77} if command == "refund" else {}
-        unknown |= {"hold_id": "other"} if command == "release" else {}
-        for earlier in (None, 5):
-            with pytest.raises(WrongTypeError):
-                getattr(account, command)(**(commands[command] | unknown), earlier=earlier)
+    unknown = {"charge_id": "other", "lot_id": 77, "hold_id": "other"}
+    given_first = commands[command]
+    if not known:
+        given_first |= {name: value for name, value in unknown.items() if name in given_first}
+    for earlier in (None, 5, "events", [account.opened, 5]):
+        with pytest.raises(WrongTypeError, match="earlier"):
+            getattr(account, command)(**given_first, earlier=earlier)
         assert account == before
 
 

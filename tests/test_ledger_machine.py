@@ -30,7 +30,7 @@ from commcredits import (
     Terms,
     Threshold,
 )
-from model import CENT, NEVER, Model, ModelDecision, ModelPolicy, ModelTerms, Refused
+from model import CENT, NEVER, Model, ModelDecision, ModelPolicy, ModelTerms, Refused, calendar_later
 
 OPENED = datetime(2024, 1, 31, 11, 55, tzinfo=UTC)  # a month later there is no such day
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -787,3 +787,17 @@ def test_the_model_would_notice_a_cent_that_vanished() -> None:
     model.lots[0].free -= 1
     with pytest.raises(AssertionError):
         model.check()
+
+
+@pytest.mark.parametrize(
+    ("start", "later"),
+    [
+        # 02:30 is skipped: when the clock is set forward. 02:30 comes twice: the first.
+        (datetime(2025, 2, 28, 1, 30, tzinfo=UTC), datetime(2025, 3, 30, 1, tzinfo=UTC)),
+        (datetime(2025, 9, 24, 0, 30, tzinfo=UTC), datetime(2025, 10, 26, 0, 30, tzinfo=UTC)),
+        # Begun when 02:30 came the second time: later than all that began when it came first.
+        (datetime(2025, 10, 26, 1, 30, tzinfo=UTC), datetime(2025, 11, 28, 2, tzinfo=UTC)),
+    ],
+)
+def test_the_model_knows_what_to_do_when_the_clocks_change(start: datetime, later: datetime) -> None:
+    assert calendar_later(start, 1, 2, "Europe/Berlin") == later

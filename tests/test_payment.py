@@ -147,3 +147,14 @@ def test_asynchronous_methods_as_one_are_asynchronous() -> None:
 def test_payment_methods_are_a_mapping(methods: Any) -> None:
     with pytest.raises(WrongTypeError):
         PaymentMethods(methods)
+
+
+@pytest.mark.parametrize("methods", [{"card": None}, {"card": "card"}, {"card": Card(Paid()), "bank": 5}])
+def test_a_method_that_cannot_charge_is_refused_before_it_is_charged(methods: Any) -> None:
+    with pytest.raises(WrongTypeError, match="methods"):
+        PaymentMethods(methods)
+
+
+def test_the_name_of_a_method_is_text() -> None:
+    with pytest.raises(WrongTypeError, match="methods"):
+        PaymentMethods({5: Card(Paid())})  # type: ignore[dict-item]

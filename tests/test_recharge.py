@@ -787,6 +787,14 @@ def test_a_limit_that_comes_to_outlast_the_one_told_of_is_due() -> None:
     assert (told.limit, told.until) == (per_month, datetime(2024, 3, 1, tzinfo=UTC))
 
 
+def test_a_method_backing_off_for_long_is_due_at_its_retry_whatever_the_limits() -> None:
+    """No window is looked at until then: of this wait every single day would take a minute."""
+    limits = [RechargeLimit(count=1, per="day"), RechargeLimit(count=1, per="month")]
+    desk = limited_desk(*limits, retry=RetryPolicy((300_000 * DAY,)))
+    desk.settle(Declined("no"))
+    assert desk.ledger.next_due == desk.now + 300_000 * DAY
+
+
 # What a history may come to.
 
 

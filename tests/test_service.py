@@ -331,6 +331,8 @@ def test_a_statement_counts_what_fell_due_by_now_and_shows_the_ledgers_time_zone
     assert desk.do("statement", T0, day(2)).closing_balance == usd(25)
     assert desk.do("statement", T0, day(2), time_zone="Asia/Tokyo").time_zone == "Asia/Tokyo"
     desk.refusal(InvalidValueError, "statement", day(2), T0)
+    desk.refusal(InvalidValueError, "statement", T0, day(2), time_zone="")
+    desk.refusal(WrongTypeError, "statement", T0, day(2), time_zone=0)
     assert desk.events == stored
 
 
@@ -398,7 +400,6 @@ def test_a_refused_command_does_not_use_up_its_key(desk: Office) -> None:
 def test_what_is_no_key_is_refused_before_anything_is_asked(desk: Office, key: Any, error: type[Exception]) -> None:
     calls = dict(desk.plan.calls)
     desk.refusal(error, "consume", usd(5), idempotency_key=key)
-    desk.refusal(error, "consume_many", [Usage(usd(5)), Usage(usd(5), idempotency_key=key)])
     desk.refusal(error, "close", idempotency_key=key)
     assert dict(desk.plan.calls) == calls
     assert desk.do("consume", usd(5), idempotency_key="k" * 200).balance == usd(95)
@@ -491,6 +492,11 @@ def test_parts_that_are_none_are_refused_by_name() -> None:
         LedgerService(InMemoryStorage(), None)
     with pytest.raises(WrongTypeError, match="clock"):
         LedgerService(InMemoryStorage(), Card(), clock=5)
+    with pytest.raises(WrongTypeError, match="storage"):
+        LedgerService([], Card())  # which can append, and nothing else
+    for flag in (None, 0, 1, "no"):
+        with pytest.raises(WrongTypeError, match="settles_inline"):
+            LedgerService(InMemoryStorage(), Card(), settles_inline=flag)
     with pytest.raises(WrongTypeError, match="storage"):
         AsyncLedgerService(None, Card())
     with pytest.raises(WrongTypeError, match="payment_method"):

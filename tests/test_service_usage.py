@@ -102,6 +102,21 @@ def test_collected_refusals_stand_in_their_places_and_the_rest_is_one_append(des
     assert desk.plan.calls["append"] == appends + 1
 
 
+@pytest.mark.parametrize(
+    ("item", "parameter"),
+    [(Usage(usd(1), idempotency_key=key), "idempotency_key") for key in (5, "", [], "x" * 201, "\0")]
+    + [(item, "usages") for item in (None, 5, "5", usd(5))],
+)
+def test_what_is_no_usage_or_no_key_is_refused_in_its_place(desk: Office, item: Any, parameter: str) -> None:
+    items = [Usage(usd(1), idempotency_key="k"), item, Usage(usd(2))]
+    error = desk.refusal((WrongTypeError, InvalidValueError), "consume_many", items)
+    assert (error.index, error.parameter) == (1, parameter)
+    assert desk.costs == []
+    first, refusal, last = desk.do("consume_many", items, refused="collect")
+    assert (first.balance, refusal.index, refusal.parameter, last.balance) == (usd(99), 1, parameter, usd(97))
+    assert desk.costs == [1, 2]
+
+
 def test_a_batch_of_which_all_are_refused_appends_nothing(desk: Office) -> None:
     stored = desk.events
     answers = desk.do("consume_many", usages(101, 102), refused="collect")

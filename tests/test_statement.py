@@ -255,3 +255,19 @@ def test_bad_periods_and_histories_are_refused(arguments: tuple, error: type[Exc
     events, *rest = arguments
     with pytest.raises(error):
         Statement.of([ledger(at=datetime(2020, 1, 1, tzinfo=UTC)).opened] if events is None else events, *rest)
+
+
+def test_a_history_with_gaps_or_of_what_is_no_event_is_unreadable() -> None:
+    events: list = a_month()
+    for broken in (
+        events[1:],
+        [*events[:3], *events[4:]],
+        [*events, events[-1]],
+        [events[0], events[0]],
+        [events[0], 5],
+    ):
+        with pytest.raises(UnreadableRecordError):
+            Statement.of(broken, T0, day(31))
+    for nothing in (None, 5):
+        with pytest.raises(WrongTypeError, match="events"):
+            Statement.of(nothing, T0, day(31))  # type: ignore[arg-type]

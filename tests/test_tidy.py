@@ -213,7 +213,12 @@ class House:
             for path in folder.rglob("*")
             if not any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(folder).parts)
         }
-        paths = {path for path in {*inside, *self.root.glob("*")} if not path.name.startswith(".coverage")}
+        # In a worktree of git, .git is a file that tells where the repository is.
+        paths = {
+            path
+            for path in {*inside, *self.root.glob("*")}
+            if not path.name.startswith(".coverage") and path.name != ".git"
+        }
         return sorted(path for path in paths if path.is_file())
 
 
@@ -492,6 +497,7 @@ INNOCENT = (
         "errors.py",
         "class OddError(Exception):\n    '''Odd. Nothing was\n recorded.'''",
     ),
+    (the_project_speaks_of_itself_alone, "/.git", f"gitdir: {FORBIDDEN_WORDS[-1]}"),
     (no_test_is_skipped_or_sleeps, "/tests/test_a.py", "async def test_a(): await asyncio.sleep(0)"),
 )
 

@@ -272,3 +272,14 @@ def test_a_window_begins_at_local_midnight(
     at: tuple[int, ...], per: str, name: str, start: tuple[int, ...], end: tuple[int, ...]
 ) -> None:
     assert window(local(name, *at).astimezone(UTC), per, name) == (local(name, *start), local(name, *end))
+
+
+@pytest.mark.parametrize("per", ["day", "month"])
+def test_what_has_begun_goes_on_when_the_clock_is_set_back_to_the_day_before(per: str) -> None:
+    """A minute after midnight St John's set it back by an hour; the last minutes of October 2009 came twice."""
+    name = "America/St_Johns"
+    november = local(name, 2009, 11, 1).astimezone(UTC)
+    _, end = window(november, per, name)
+    for minutes in (0, 1, 30, 60, 90):
+        assert window(november + timedelta(minutes=minutes), per, name) == (november, end)
+    assert window(november - timedelta.resolution, per, name)[1] == november

@@ -14,9 +14,9 @@ import attrs
 from dateutil.relativedelta import relativedelta
 
 from commcredits import events as e
-from commcredits.books import Books
 from commcredits.changes import apply
-from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
+from commcredits.errors import InvalidValueError, WrongTypeError
+from commcredits.ledger import books_of, in_order
 from commcredits.money import Money, _of
 from commcredits.tables import Table, decimals
 from commcredits.times import zone
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
 
+    from commcredits.books import Books
     from commcredits.events import Event
 
 __all__ = [
@@ -128,15 +129,10 @@ def journal(events: Iterable[Event]) -> Iterator[Entry]:
     Raises: UnreadableRecordError, while iterating, when the history does not begin with LedgerOpened or a version is
         missing.
     """
-    history = iter(events)
-    opened = next(history, None)
-    if not isinstance(opened, e.LedgerOpened):
-        raise UnreadableRecordError(opened, "a history begins with LedgerOpened")
-    books = Books.opened(opened)
+    history = in_order(events)
+    books = books_of(next(history, None))
     granted: set[int] = set()
     for event in history:
-        if event.version != books.version + 1:
-            raise UnreadableRecordError(event, f"version {books.version + 1} comes next, not {event.version}")
         if isinstance(event, e.FundsGranted):
             granted.add(event.lot_id)
         before = _sums(books)

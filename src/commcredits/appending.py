@@ -79,13 +79,15 @@ class Receipt:
 class Command:
     """A command of the ledger, by name, with its arguments in the order that its digest counts them.
 
-    `subject` is the id of the charge, usage, lot or hold that may be long past, whose events the ledger may need.
+    `subject` is the id of the charge, usage, lot or hold that may be long past, whose events the ledger may need;
+    `refusal` is why it can be none, known before any ledger is asked.
     """
 
     name: str
     arguments: Mapping[str, Any]
     idempotency_key: str | None = None
     subject: int | str | None = None
+    refusal: CommCreditsError | None = None
 
     def digest(self) -> str:
         """What a repetition of it has in common with it."""
@@ -335,6 +337,8 @@ class _Batch:
 
     async def _decide_next(self, member: Request, command: Command, at: datetime, known: dict[str, Event]) -> None:
         """Decide one command; `known` are the events that have keys of the member's commands, as far as is known."""
+        if command.refusal is not None:
+            raise command.refusal
         key = command.idempotency_key
         if key in known:
             member.answers.append(_repeated(self._ledger, command, known[key], max(at, self._ledger.as_of)))

@@ -180,7 +180,8 @@ class ChargeCommands(Commands):
         check_name("charge_id", charge_id)
         if not isinstance(outcome, Paid | Declined | Processing):
             raise WrongTypeError("outcome", outcome, "Paid, Declined or Processing")
-        charge = books.charge(charge_id) or charges.rebuilt(books.ledger_id, charge_id, check_events(earlier))
+        events = check_events(earlier)
+        charge = books.charge(charge_id) or charges.rebuilt(books.ledger_id, charge_id, events)
         if charge is None:
             raise UnknownChargeError(books.ledger_id, charge_id)
         if charges.is_news(charge, outcome):

@@ -89,7 +89,9 @@ class Commands(LedgerReads):
         given_at = at
         if at.__class__ is not datetime or at.tzinfo is not UTC or not books.as_of <= at < books.falls_due_at:
             books, at, given_at = self._prepared(at)
-        if key is not None and (key.__class__ is not str or not 0 < len(key) <= NAME_LENGTH_MAX):
+        if key is not None and (
+            key.__class__ is not str or not 0 < len(key) <= NAME_LENGTH_MAX or not key.isprintable()
+        ):
             check_name("idempotency_key", key)
         if books.closed_at is not None and not closed:
             raise LedgerClosedError(books.ledger_id, books.closed_at)

@@ -56,8 +56,8 @@ class CorrectionCommands(Commands):
         to an expired lot lapses while its grace runs, else expires at once. `earlier` are the later events of that
         usage; a ledger itself remembers reversals for 400 days.
 
-        Raises: ReversalExceedsUsageError; InvalidValueError for an amount not above zero; CurrencyMismatchError,
-            WrongTypeError, TimeRunsBackError. The ledger is as it was.
+        Raises: ReversalExceedsUsageError; InvalidValueError for an amount not above zero, or usage that cannot be of
+            this ledger; CurrencyMismatchError, WrongTypeError, TimeRunsBackError. The ledger is as it was.
         """
         if not isinstance(consumption, FundsConsumed):
             raise WrongTypeError("consumption", consumption, "a FundsConsumed event")
@@ -76,7 +76,7 @@ class CorrectionCommands(Commands):
             asked = consumption.amount if amount is None else amount
             raise ReversalExceedsUsageError(books.ledger_id, consumption.version, asked, _of(left, self.currency))
         overdrawn, draws = _parts(consumption, undone, need)
-        if overdrawn > books.overdrawn or need - overdrawn > books.drawn:
+        if not _can_be_undone(books, overdrawn, draws):
             raise InvalidValueError("consumption", consumption.version, "no usage of this ledger")
         money = [_of(billionths, self.currency) for billionths in (need, overdrawn)]
         unrepaid = _unrepaid(books, overdrawn)
@@ -180,6 +180,15 @@ def _parts(consumption: FundsConsumed, undone: int, need: int) -> tuple[int, tup
     return overdrawn, tuple(draws)
 
 
+def _can_be_undone(books: Books, overdrawn: int, draws: tuple[Draw, ...]) -> bool:
+    """Whether these can be parts of a usage of this ledger, as far as its totals and the lots it keeps tell."""
+    drawn: dict[int, int] = {}
+    for lot_id, money in draws:
+        drawn[lot_id] = drawn.get(lot_id, 0) + money._billionths
+    given = all(amount <= books.lots[lot_id].drawn for lot_id, amount in drawn.items() if lot_id in books.lots)
+    return given and sum(drawn.values()) <= books.drawn and overdrawn <= books.overdrawn
+
+
 def _unrepaid(books: Books, lowered: int) -> tuple[Draw, ...]:
     """What goes back to the lots that repaid, when what overdrew is lowered by more than the overdraft there is."""
     excess = max(0, lowered - books.overdraft)
@@ -195,7 +204,8 @@ def _unrepaid(books: Books, lowered: int) -> tuple[Draw, ...]:
 def _bought_lot(books: Books, lot_id: int, earlier: Iterable[Event]) -> LotAccount:
     if not isinstance(lot_id, int) or isinstance(lot_id, bool):
         raise WrongTypeError("lot_id", lot_id, "the version of the event that made the lot")
-    lot = books.lots.get(lot_id) or _rebuilt(lot_id, earlier)
+    events = check_events(earlier)
+    lot = books.lots.get(lot_id) or _rebuilt(lot_id, events)
     if lot is None:
         raise UnknownLotError(books.ledger_id, lot_id)
     if not lot.purchased:
@@ -206,7 +216,7 @@ def _bought_lot(books: Books, lot_id: int, earlier: Iterable[Event]) -> LotAccou
 def _rebuilt(lot_id: int, events: Iterable[Event]) -> LotAccount | None:
     """As much of a lot whose time is over as corrections ask about, from its events."""
     lot = None
-    for event in check_events(events):
+    for event in events:
         if getattr(event, "lot_id", None) != lot_id:
             continue
         if isinstance(event, FundsAdded | FundsGranted):

@@ -11,6 +11,7 @@ for the life of a charge.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from commcredits import recharge, schedule
@@ -88,11 +89,8 @@ class Ledger(UsageCommands, ChargeCommands, CorrectionCommands):
         Raises: UnreadableRecordError when the first is no LedgerOpened or a version is missing.
         """
         moment = None if until is None else utc(until, "until")
-        history = (event for event in _checked(events) if moment is None or event.at <= moment)
-        opened = next(history, None)
-        if not isinstance(opened, LedgerOpened) or opened.version != 1:
-            raise UnreadableRecordError(opened, "a history begins with LedgerOpened")
-        return cls(_applied(Books.opened(opened), history))
+        history = takewhile(lambda event: moment is None or event.at <= moment, in_order(events))
+        return cls(_applied(books_of(next(history, None)), history))
 
     @classmethod
     def restore(cls, state: LedgerState, events: Iterable[Event] = ()) -> Ledger:
@@ -102,7 +100,7 @@ class Ledger(UsageCommands, ChargeCommands, CorrectionCommands):
         """
         if not isinstance(state, LedgerState):
             raise WrongTypeError("state", state, "a LedgerState")
-        return cls(_applied(state._books.copy(), events))
+        return cls(_applied(state._books.copy(), in_order(events, after_version=state.version)))
 
     def state(self) -> LedgerState:
         """What it is now, frozen."""
@@ -221,19 +219,35 @@ class Ledger(UsageCommands, ChargeCommands, CorrectionCommands):
         return f"<Ledger {self.ledger_id!r} version {self.version} as of {self.as_of.isoformat()}: {self.balance}>"
 
 
-def _checked(events: Iterable[Event]) -> Iterator[Event]:
+def in_order(events: Iterable[Event], *, after_version: int = 0) -> Iterator[Event]:
+    """The events, each checked when it is asked for to be the one that comes next.
+
+    Raises: WrongTypeError; UnreadableRecordError for what is no event, or another version than the next.
+    """
     if not isinstance(events, Iterable):
         raise WrongTypeError("events", events, "an iterable of events")
+    version = after_version
     for event in events:
         if not isinstance(event, Event):
             raise UnreadableRecordError(event, "no event")
+        version += 1
+        if event.version != version or (version > 1 and isinstance(event, LedgerOpened)):
+            raise UnreadableRecordError(event, f"version {version} comes next, not {event.version}")
         yield event
 
 
+def books_of(opened: Event | None) -> Books:
+    """The books that the first event of a history opens.
+
+    Raises: UnreadableRecordError when it is no LedgerOpened.
+    """
+    if not isinstance(opened, LedgerOpened):
+        raise UnreadableRecordError(opened, "a history begins with LedgerOpened")
+    return Books.opened(opened)
+
+
 def _applied(books: Books, events: Iterable[Event]) -> Books:
-    for event in _checked(events):
-        if event.version != books.version + 1 or isinstance(event, LedgerOpened):
-            raise UnreadableRecordError(event, f"version {books.version + 1} comes next, not {event.version}")
+    for event in events:
         apply(books, event)
     books.told = (books.available, books.available + books.held)
     return books

@@ -141,12 +141,19 @@ class PaymentMethods(Generic[_Answer_co]):
     """Several payment methods as one: each charge goes to the one named by `charge.payment_method`.
 
     Holds blocking ones or asynchronous ones, and is then of that kind itself.
+
+    Raises: WrongTypeError for what is no mapping of names to payment methods.
     """
 
     def __init__(self, methods: Mapping[str, _Charges[_Answer_co]]) -> None:
         if not isinstance(methods, Mapping):
             raise WrongTypeError("methods", methods, "a mapping of names to payment methods")
         self._methods = dict(methods)
+        for name, method in self._methods.items():
+            # Found out when it is to be charged, it would pass for an outcome that is not known.
+            _check_text("methods", name)
+            if not callable(getattr(method, "charge", None)):
+                raise WrongTypeError("methods", method, "payment methods, each of them")
 
     def charge(self, charge: Charge) -> _Answer_co:
         """Hand the charge to its method.

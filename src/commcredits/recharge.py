@@ -102,13 +102,17 @@ def next_change(books: Books) -> datetime | None:
     at = books.as_of
     decision = decide(books, at)
     while not decision.due and decision.until is not None:
-        # Within a window told of, the next one of another limit may begin that ends later.
-        limits = () if books.policy is None else books.policy.limits
-        at = min([decision.until, *(window(at, limit.per, books.terms.time_zone)[1] for limit in limits)])
+        at = min([decision.until, *_window_ends(books, at)]) if decision.limit else decision.until
         decision = decide(books, at)
         if decision.limit is not None and (decision.limit, decision.until) not in books.limits_reached:
             return at
     return at if decision.due else None
+
+
+def _window_ends(books: Books, at: datetime) -> list[datetime]:
+    """When the windows of the limits end: in one told of, the next one of another limit may begin that ends later."""
+    limits = () if books.policy is None else books.policy.limits
+    return [window(at, limit.per, books.terms.time_zone)[1] for limit in limits]
 
 
 def unwanted_reason(books: Books, charge: Charge, at: datetime) -> str | None:

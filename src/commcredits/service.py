@@ -93,12 +93,14 @@ class AsyncLedgerService:
         clock: Callable[[], datetime] = utc_now,
         settles_inline: bool = True,
     ) -> None:
-        if not iscoroutinefunction(getattr(storage, "append", None)):
+        if not iscoroutinefunction(getattr(storage, "load", None)):
             raise WrongTypeError("storage", storage, "an AsyncStorage; LedgerService takes a blocking one")
         if not callable(getattr(payment_method, "charge", None)):
             raise WrongTypeError("payment_method", payment_method, "a payment method")
         if not callable(clock):
             raise WrongTypeError("clock", clock, "a function that tells the time")
+        if not isinstance(settles_inline, bool):
+            raise WrongTypeError("settles_inline", settles_inline, "a bool")
         self._storage = storage
         self._clock = clock
         self._settles_inline = settles_inline
@@ -208,18 +210,7 @@ class AsyncLedgerService:
             raise InvalidValueError("refused", refused, 'must be "raise" or "collect"')
         if not isinstance(usages, Iterable):
             raise WrongTypeError("usages", usages, "an iterable of Usages")
-        commands = []
-        for usage in usages:
-            if not isinstance(usage, Usage):
-                raise WrongTypeError("usages", usage, "Usages")
-            arguments = {
-                "amount": usage.amount,
-                "occurred_at": usage.occurred_at,
-                "kind": usage.kind,
-                "description": usage.description,
-            }
-            commands.append(Command("consume", arguments, usage.idempotency_key))
-        request = Request(commands, several=True, collects=refused == "collect")
+        request = Request([_consumption(usage) for usage in usages], several=True, collects=refused == "collect")
         await self._carry_out(ledger_id, request)
         return tuple(request.answers)
 
@@ -404,7 +395,8 @@ class AsyncLedgerService:
         Raises: LedgerNotFoundError, InvalidValueError.
         """
         ledger = await self._appender.load(ledger_id)
-        draft = StatementDraft(start, end, time_zone or ledger.terms.time_zone, now=self._appender.now(ledger))
+        place = ledger.terms.time_zone if time_zone is None else time_zone
+        draft = StatementDraft(start, end, place, now=self._appender.now(ledger))
         async for event in self._storage.history(ledger_id):
             if not draft.take(event):
                 break
@@ -446,6 +438,23 @@ class AsyncLedgerService:
         if asked is not None and asked.last_receipt is not None and told is not None:
             later = asked.last_receipt
             request.replace_last_receipt(attrs.evolve(later, events=told.events + later.events, replayed=told.replayed))
+
+
+def _consumption(usage: Usage) -> Command:
+    """The command of an item of `consume_many`, or the refusal of what is none."""
+    try:
+        if not isinstance(usage, Usage):
+            raise WrongTypeError("usages", usage, "Usages, each of them")
+        arguments = {
+            "amount": usage.amount,
+            "occurred_at": usage.occurred_at,
+            "kind": usage.kind,
+            "description": usage.description,
+        }
+        key = usage.idempotency_key
+        return Command("consume", arguments, None if key is None else check_name("idempotency_key", key))
+    except CommCreditsError as error:
+        return Command("consume", {}, refusal=error)
 
 
 def _check_history(ledger_id: str, after_version: int) -> None:
@@ -496,7 +505,7 @@ class LedgerService:
         clock: Callable[[], datetime] = utc_now,
         settles_inline: bool = True,
     ) -> None:
-        for parameter, part, name in (("storage", storage, "append"), ("payment_method", payment_method, "charge")):
+        for parameter, part, name in (("storage", storage, "load"), ("payment_method", payment_method, "charge")):
             method = getattr(part, name, None)
             if not callable(method) or iscoroutinefunction(method):
                 raise WrongTypeError(parameter, part, "a blocking one; AsyncLedgerService takes those that wait")

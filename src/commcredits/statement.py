@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import attrs
 
 from commcredits import events as e
-from commcredits.books import Books
 from commcredits.changes import apply
-from commcredits.errors import InvalidValueError, UnreadableRecordError
+from commcredits.errors import InvalidValueError
+from commcredits.ledger import books_of, in_order
 from commcredits.money import Money, _of
 from commcredits.schedule import advanced
 from commcredits.tables import Table
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from commcredits.books import Books
     from commcredits.events import Event
     from commcredits.payment import Charge
 
@@ -116,11 +117,11 @@ class Statement:
 
         With `now`, what fell due until then counts even where no command has recorded it yet.
 
-        Raises: InvalidValueError when `end` is not after `start`, a time is naive or there is no such time zone;
-            UnreadableRecordError when the history does not begin with LedgerOpened.
+        Raises: WrongTypeError; InvalidValueError when `end` is not after `start`, a time is naive or there is no such
+            time zone; UnreadableRecordError when the history does not begin with LedgerOpened, or a version is missing.
         """
         draft = StatementDraft(start, end, time_zone, now=now)
-        for event in events:
+        for event in in_order(events):
             if not draft.take(event):
                 break
         return draft.finished()
@@ -240,7 +241,10 @@ class Statement:
 
 
 class StatementDraft:
-    """A statement that is being drawn up, one event after the other, so that no history need be in memory."""
+    """A statement that is being drawn up, one event after the other, so that no history need be in memory.
+
+    The events are those of one history, in order.
+    """
 
     def __init__(self, start: datetime, end: datetime, time_zone: str = "UTC", *, now: datetime | None = None) -> None:
         self._start, self._end = utc(start, "start"), utc(end, "end")
@@ -262,9 +266,7 @@ class StatementDraft:
         """
         books = self._books
         if books is None:
-            if not isinstance(event, e.LedgerOpened):
-                raise UnreadableRecordError(event, "a history begins with LedgerOpened")
-            self._books = Books.opened(event)
+            self._books = books_of(event)
             self._balance = self._books.zero
             return event.at < self._end
         if event._at >= self._end:
@@ -287,9 +289,7 @@ class StatementDraft:
 
         Raises: UnreadableRecordError when there were none.
         """
-        books = self._books
-        if books is None:
-            raise UnreadableRecordError(None, "a history begins with LedgerOpened")
+        books = books_of(None) if self._books is None else self._books
         if self._now is not None and self._now > books.as_of:
             for event in advanced(books, self._now).recorded:
                 self.take(event)

@@ -146,7 +146,11 @@ def window(at: datetime, per: str, time_zone: str) -> tuple[datetime, datetime]:
     else:
         start = midnight.replace(day=1)
         end = start + relativedelta(months=1)
-    return _instant(start, place), _instant(end, place)
+    starts, ends = _instant(start, place), _instant(end, place)
+    if ends <= at:
+        # The clock was set back to before midnight: what had begun goes on.
+        return window(ends, per, time_zone)
+    return starts, ends
 
 
 def _wall(instant: datetime, place: tzinfo) -> datetime:

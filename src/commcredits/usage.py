@@ -247,11 +247,12 @@ def _hold_end(books: Books, expires_at: datetime, *, placed_at: datetime) -> dat
 
 def _open_hold(books: Books, hold_id: str, earlier: Iterable[Event]) -> HoldAccount:
     check_name("hold_id", hold_id)
+    events = check_events(earlier)
     if hold_id in books.holds:
         return books.holds[hold_id]
     if hold_id in books.ended_holds:
         raise HoldEndedError(books.ledger_id, hold_id, *books.ended_holds[hold_id])
-    for event in check_events(earlier):
+    for event in events:
         if isinstance(event, HoldReleased) and event.hold_id == hold_id:
             raise HoldEndedError(books.ledger_id, hold_id, event.reason, event.at)
     raise UnknownHoldError(books.ledger_id, hold_id)
