@@ -51,6 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "storages",
     ),
     ("telephony.calls", "telephony.pstn", "telephony"),
+    ("notebook",),
 )
 
 # The core: these floors, and the rooms that are as pure as they are.

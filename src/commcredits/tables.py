@@ -27,7 +27,7 @@ class Table:
     """Rows under headings.
 
     Attributes:
-        headings: a name for each column.
+        headings: a name for each column; if all are empty, none is shown.
         rows: each as many values as there are headings: text, numbers, Money, times, or None for an empty cell.
         title: a line above; none if empty.
     """
@@ -61,13 +61,15 @@ class Table:
     def __str__(self) -> str:
         columns = [self._laid_out(number) for number in range(len(self.headings))]
         lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        if not any(self.headings):
+            del lines[0]
         return "\n".join([self.title, "", *lines] if self.title else lines)
 
     def _repr_html_(self) -> str:
-        head = self._html_cells("th", self._headings())
+        head = f"<tr>{self._html_cells('th', self._headings())}</tr>" if any(self.headings) else ""
         body = "".join(f"<tr>{self._html_cells('td', row)}</tr>" for row in zip(*self._texts(), strict=True))
         caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
-        return f"<table {_HTML_TABLE}>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table {_HTML_TABLE}>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
     def _columns(self) -> list[list[Any]]:
         return [[row[number] for row in self.rows] for number in range(len(self.headings))]
