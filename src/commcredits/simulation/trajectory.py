@@ -6,17 +6,19 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from heapq import heappop, heappush
+from itertools import chain
+from operator import length_hint
 from typing import TYPE_CHECKING
 
 import attrs
 
-from commcredits.errors import InsufficientFundsError, InvalidValueError, WrongTypeError
+from commcredits.errors import InsufficientFundsError, InvalidValueError
 from commcredits.events import ChargePaid, FundsExpired
-from commcredits.ledger import Ledger
 from commcredits.money import Money, _of
 from commcredits.payment import Declined, Paid, Processing
-from commcredits.policy import check_money
 from commcredits.simulation.chance import chance
+from commcredits.simulation.circumstances import CHARGES_AT_ONCE_MAX, Circumstances
+from commcredits.simulation.progress import counted, reporting
 from commcredits.tables import Table
 from commcredits.times import FAR_FUTURE, utc
 
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from commcredits.events import Event
     from commcredits.payment import Outcome
     from commcredits.policy import RechargePolicy, Terms
+    from commcredits.simulation.progress import Report
 
 _YEAR = timedelta(days=365, hours=6)
-_CHARGES_AT_ONCE_MAX = 100
 
 
 @attrs.frozen(order=False)
@@ -144,12 +146,14 @@ def simulate(
     charge_delay: timedelta = timedelta(0),
     decline_probability: Fraction | Decimal | float = 0,
     seed: int = 0,
+    progress: bool | Report = False,
 ) -> Trajectory:
     """The trajectory of a ledger that begins with `opening` at the first usage and ends with the last.
 
     `usage` is pairs of a time and a cost, in time order. A charge is made as soon as it is due; whether it is paid is
     known `charge_delay` later, and `seed` decides it. What falls due at the time of a usage comes before it, charges
-    that the usage causes after it. Usage that the funds do not cover is left out.
+    that the usage causes after it. Usage that the funds do not cover is left out. `progress`: a bar (True), or what
+    takes (done, total).
 
     Raises: InvalidValueError for no usage, a delay below zero, a probability outside of 0 to 1, or a policy that would
         charge over a hundred times at once; what `Ledger.open`, `configure_auto_recharge` and `consume` raise.
@@ -158,51 +162,36 @@ def simulate(
     first = next(pairs, None)
     if first is None:
         raise InvalidValueError("usage", (), "there is none")
-    run = _Run(terms, policy, utc(first[0], "usage"), opening, charge_delay, decline_probability, seed)
-    run.consume([first])
-    run.consume(pairs)
+    given = Circumstances(terms, opening, charge_delay, decline_probability, seed)
+    run = _Run(given, policy, utc(first[0], "usage"))
+    if progress is False:
+        run.consume([first])
+        run.consume(pairs)
+    else:
+        with reporting(progress, "simulate") as report:
+            run.consume(counted(chain([first], pairs), report, length_hint(usage)))
     return run.trajectory()
 
 
 class _Run:
     """A simulation under way."""
 
-    def __init__(
-        self,
-        terms: Terms,
-        policy: RechargePolicy | None,
-        start: datetime,
-        opening: Money,
-        charge_delay: timedelta,
-        decline_probability: Fraction | Decimal | float,
-        seed: int,
-    ) -> None:
-        if not isinstance(charge_delay, timedelta):
-            raise WrongTypeError("charge_delay", charge_delay, "a timedelta")
-        if charge_delay < timedelta(0):
-            raise InvalidValueError("charge_delay", charge_delay, "must not be below zero")
-        if not isinstance(decline_probability, int | float | Fraction | Decimal):
-            raise WrongTypeError("decline_probability", decline_probability, "a number")
-        if not 0 <= decline_probability <= 1:
-            raise InvalidValueError("decline_probability", decline_probability, "must be from 0 to 1")
-        if not isinstance(seed, int):
-            raise WrongTypeError("seed", seed, "a whole number")
-        self._ledger = Ledger.open("simulation", terms, at=start)
+    def __init__(self, given: Circumstances, policy: RechargePolicy | None, start: datetime) -> None:
+        self._ledger = given.ledger(start)
         self._policy = policy
         self._start = self._end = start
-        self._delay = charge_delay
-        self._declines = decline_probability
-        self._seed = seed
+        self._delay = given.charge_delay
+        self._declines = given.decline_probability
+        self._seed = given.seed
         self._charges = 0
+        self._charged_at = start
+        self._charges_at_once = 0
         self._outcomes: list[tuple[datetime, int, str, Outcome]] = []  # still to come, the soonest first
         self._wakes_at = start  # not after the next time at which something is to be done
         self._times: list[datetime] = []
         self._levels: list[int] = []
         self._events: list[Event] = []
         self._refused: list[tuple[datetime, Money]] = []
-        check_money("opening", opening, terms.currency)
-        if not opening.is_zero:
-            self._ledger.add_funds(opening, at=start)
         if policy is not None:
             self._note(start, self._ledger.configure_auto_recharge(policy, at=start))
         self._note(start, ())
@@ -250,7 +239,6 @@ class _Run:
 
     def _settle(self, until: datetime) -> None:
         """Do what is to be done until a time, in time order: outcomes that arrive, then what falls due."""
-        charges = self._charges
         while True:
             arrives_at = self._outcomes[0][0] if self._outcomes else FAR_FUTURE
             due = self._ledger.next_due or FAR_FUTURE
@@ -264,8 +252,6 @@ class _Run:
             else:
                 self._note(at, self._ledger.advance(at=at))
                 self._make_due_charge(at)
-            if self._charges - charges > _CHARGES_AT_ONCE_MAX:
-                raise InvalidValueError("policy", self._policy, f"asks for over {_CHARGES_AT_ONCE_MAX} charges at once")
 
     def _make_due_charge(self, at: datetime) -> None:
         charge = self._ledger.due_charge(at)
@@ -275,6 +261,10 @@ class _Run:
         declined = chance(self._seed, self._charges) < self._declines
         outcome = Declined("by chance") if declined else Paid()
         self._charges += 1
+        self._charges_at_once = self._charges_at_once + 1 if at == self._charged_at else 1
+        self._charged_at = at
+        if self._charges_at_once > CHARGES_AT_ONCE_MAX:
+            raise InvalidValueError("policy", self._policy, f"asks for over {CHARGES_AT_ONCE_MAX} charges at once")
         if self._delay:
             self._note(at, self._ledger.record_outcome(charge.charge_id, Processing(), at=at))
         heappush(self._outcomes, (at + self._delay, self._charges, charge.charge_id, outcome))
