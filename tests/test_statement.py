@@ -271,3 +271,19 @@ def test_a_history_with_gaps_or_of_what_is_no_event_is_unreadable() -> None:
     for nothing in (None, 5):
         with pytest.raises(WrongTypeError, match="events"):
             Statement.of(nothing, T0, day(31))  # type: ignore[arg-type]
+
+
+def test_movements_are_a_sequence_like_any_other() -> None:
+    movements = Statement.of(a_month(), T0, day(31)).movements
+    listed = list(movements)
+    assert len(movements) == len(listed) == 8
+    assert [movements[place] for place in range(-8, 8)] == [*listed, *listed]
+    assert (movements[2:4], movements[::-1][0]) == (tuple(listed[2:4]), listed[-1])
+    with pytest.raises(IndexError):
+        movements[8]
+    assert movements == Statement.of(a_month(), T0, day(31)).movements
+    assert hash(movements) == hash(Statement.of(a_month(), T0, day(31)).movements)
+    assert movements != listed[1:]
+    assert movements != 8
+    assert repr(movements) == "<8 movements>"
+    assert [(m.before, m.after) for m in movements][:2] == [(usd(0), usd(100)), (usd(100), usd("14.5"))]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import attrs
 
@@ -79,6 +80,59 @@ class Movement(NamedTuple):
         return self.after - self.before
 
 
+class Movements(Sequence[Movement]):
+    """The movements of a period, in order; each is made when it is looked at, because most never are.
+
+    Equal to another sequence of the same movements.
+    """
+
+    __slots__ = ("_currency", "_events", "_kinds", "_levels")
+
+    def __init__(
+        self, kinds: Sequence[MovementKind], events: Sequence[Event], levels: Sequence[int], currency: str
+    ) -> None:
+        self._kinds = kinds
+        self._events = events
+        self._levels = levels  # before the first, and after each
+        self._currency = currency
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    @overload
+    def __getitem__(self, place: int) -> Movement: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Movement]: ...
+
+    def __getitem__(self, place: int | slice) -> Movement | Sequence[Movement]:
+        if isinstance(place, slice):
+            return tuple(self)[place]
+        kind, event = self._kinds[place], self._events[place]
+        place %= len(self._kinds)
+        before, after = (_of(level, self._currency) for level in self._levels[place : place + 2])
+        return Movement(kind, event, before, after)
+
+    def __iter__(self) -> Iterator[Movement]:
+        currency = self._currency
+        before = _of(self._levels[0], currency)
+        for kind, event, level in zip(self._kinds, self._events, self._levels[1:], strict=True):
+            after = _of(level, currency)
+            yield Movement(kind, event, before, after)
+            before = after
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash((len(self), self._levels[-1]))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} movements>"
+
+
 @attrs.frozen(order=False)
 class Statement:
     """What happened to the balance (available plus held) from `start` up to, not including, `end`.
@@ -98,7 +152,7 @@ class Statement:
     end: datetime
     opening_balance: Money
     closing_balance: Money
-    movements: tuple[Movement, ...]
+    movements: Sequence[Movement]
     charges: tuple[Charge, ...]
     lots_left: tuple[tuple[datetime | None, Money], ...]
     time_zone: str = "UTC"
@@ -121,9 +175,7 @@ class Statement:
             time zone; UnreadableRecordError when the history does not begin with LedgerOpened, or a version is missing.
         """
         draft = StatementDraft(start, end, time_zone, now=now)
-        for event in in_order(events):
-            if not draft.take(event):
-                break
+        draft.take_all(in_order(events))
         return draft.finished()
 
     @property
@@ -254,9 +306,10 @@ class StatementDraft:
         self._time_zone = time_zone
         self._now = None if now is None else utc(now, "now")
         self._books: Books | None = None
-        self._balance: Money  # after the latest event
-        self._opening: Money | None = None
-        self._movements: list[Movement] = []
+        self._level = 0  # the balance after the latest event
+        self._levels: list[int] = []  # of the period: the opening balance, and the balance after each movement
+        self._kinds: list[MovementKind] = []
+        self._moving: list[Event] = []
         self._charges: dict[str, Charge] = {}
 
     def take(self, event: Event) -> bool:
@@ -264,24 +317,38 @@ class StatementDraft:
 
         Raises: UnreadableRecordError when the first is no LedgerOpened.
         """
-        books = self._books
-        if books is None:
-            self._books = books_of(event)
-            self._balance = self._books.zero
-            return event.at < self._end
-        if event._at >= self._end:
-            self._now = None  # what falls due unrecorded comes later still
-            return False
-        before = self._balance
-        apply(books, event)
-        self._balance = after = _of(books.free - books.overdraft + books.held, books.currency)
-        if event._at >= self._start:
-            if self._opening is None:
-                self._opening = before
-            kind = _KINDS.get(event.__class__) or _kind_of_funds(books, event)
-            if kind is not None:
-                self._movements.append(Movement(kind, event, before, after))
-            self._note_charge(books, event)
+        return self.take_all((event,))
+
+    def take_all(self, events: Iterable[Event]) -> bool:
+        """Take the next events of the history, as `take` does one, until no more are wanted."""
+        rest = iter(events)
+        if self._books is None:
+            first = next(rest, None)
+            self._books = books_of(first)
+            if first is not None and first.at >= self._end:
+                return False
+        books, level, start, end = self._books, self._level, self._start, self._end
+        kinds, moving, levels = self._kinds, self._moving, self._levels
+        for event in rest:
+            at = event._at
+            if at >= end:
+                self._now = None  # what falls due unrecorded comes later still
+                return False
+            apply(books, event)
+            before, level = level, books.free - books.overdraft + books.held
+            if at >= start:
+                if not levels:
+                    levels.append(before)
+                # All that costs is done later, if somebody looks: see `Movements`.
+                kind = _KINDS.get(event.__class__)
+                if kind is None:
+                    kind = _kind_of_funds(books, event)
+                    self._note_charge(books, event)
+                if kind is not None:
+                    kinds.append(kind)
+                    moving.append(event)
+                    levels.append(level)
+            self._level = level
         return True
 
     def finished(self) -> Statement:
@@ -291,16 +358,16 @@ class StatementDraft:
         """
         books = books_of(None) if self._books is None else self._books
         if self._now is not None and self._now > books.as_of:
-            for event in advanced(books, self._now).recorded:
-                self.take(event)
+            self.take_all(advanced(books, self._now).recorded)
+        levels = tuple(self._levels) or (self._level,)
         left = sorted((lot for lot in books.lots.values() if lot.free or lot.held), key=lambda lot: lot.order[1:])
         return Statement(
             books.ledger_id,
             self._start,
             self._end,
-            self._balance if self._opening is None else self._opening,
-            self._balance,
-            tuple(self._movements),
+            _of(levels[0], books.currency),
+            _of(self._level, books.currency),
+            Movements(tuple(self._kinds), tuple(self._moving), levels, books.currency),
             tuple(self._charges.values()),
             tuple((lot.expires_at, _of(lot.free + lot.held, books.currency)) for lot in left),
             self._time_zone,
