@@ -6,15 +6,13 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-import attrs
 import numpy as np
-import pytest
 from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
 from build import usd
-from commcredits import InvalidValueError, Money, RechargeLimit, RechargePolicy, RetryPolicy, Terms
+from commcredits import Money, RechargePolicy, Terms
 from commcredits.simulation import Trajectories, Trajectory, simulate, simulate_many
 from strategies import recharge_policies, units
 
@@ -92,10 +90,16 @@ STEPS_AND_DAYS = st.one_of(
     st.tuples(st.just(DAY), st.integers(1, 60)),
     st.tuples(st.just(20 * DAY), st.integers(1, 40).map(lambda number: 20 * number)),
 )
-DELAYS = st.sampled_from([timedelta(0), timedelta(microseconds=1), timedelta(minutes=30), HOUR, 8 * HOUR, DAY, 2.5 * DAY])
+DELAYS = st.sampled_from(
+    [timedelta(0), timedelta(microseconds=1), timedelta(minutes=30), HOUR, 8 * HOUR, DAY, 2.5 * DAY]
+)
 PROBABILITIES = st.sampled_from([0, 0.3, Fraction(7, 10), 1])
 STARTS = st.sampled_from(
-    [datetime(2024, 2, 28, 22, tzinfo=UTC), datetime(2026, 10, 30, 12, 30, tzinfo=UTC), datetime(2026, 3, 7, tzinfo=UTC)]
+    [
+        datetime(2024, 2, 28, 22, tzinfo=UTC),
+        datetime(2026, 10, 30, 12, 30, tzinfo=UTC),
+        datetime(2026, 3, 7, tzinfo=UTC),
+    ]
 )
 
 
@@ -124,7 +128,9 @@ def test_each_path_is_the_trajectory_of_its_usage(
     step, days = step_and_days
     steps = timedelta(days) // step
     few = st.lists(COSTS, min_size=min(steps, 30), max_size=min(steps, 30))
-    costs = [[row[number % len(row)] for number in range(steps)] for row in data.draw(st.lists(few, min_size=1, max_size=3))]
+    costs = [
+        [row[number % len(row)] for number in range(steps)] for row in data.draw(st.lists(few, min_size=1, max_size=3))
+    ]
     given: dict[str, Any] = {
         "terms": terms,
         "opening": usd(opening),

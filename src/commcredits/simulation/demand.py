@@ -1,10 +1,10 @@
 """Demand: how usage comes, fitted to real usage, to sample as much more of it as a simulation needs.
 
-Usages are counted hour by hour. How many to expect depends on the weekday and on the hour; how far the counts stray from
-that is told by two numbers: the index of dispersion within a day, and how much busy and quiet days differ. Counts are
-Poisson with a rate from a gamma distribution, that is, negative binomial with one index of dispersion whatever the mean
-(NB1 of Cameron and Trivedi, "Regression Analysis of Count Data", 2013, ch. 3), so that hours add up to days of the same
-kind. What a usage costs is drawn from the costs that there were.
+Usages are counted hour by hour. How many to expect depends on the weekday and on the hour; how far the counts stray
+from that is told by two numbers: the index of dispersion within a day, and how much busy and quiet days differ. Counts
+are Poisson with a rate from a gamma distribution, that is, negative binomial with one index of dispersion whatever the
+mean (NB1 of Cameron and Trivedi, "Regression Analysis of Count Data", 2013, ch. 3), so that hours add up to days of the
+same kind. What a usage costs is drawn from the costs that there were.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from commcredits.errors import InvalidValueError, WrongTypeError
+from commcredits.errors import InvalidValueError
 from commcredits.money import Money, _of
 from commcredits.policy import check_money
 from commcredits.simulation.extras import numpy
@@ -107,11 +107,13 @@ class Demand:
         np = numpy()
         unit = min(step, _HOUR)
         if step <= timedelta(0) or step % unit or _HOUR % unit or timedelta(days) % step:
-            raise InvalidValueError("step", step, "must be whole hours or a whole part of one, and the days whole steps")
+            raise InvalidValueError(
+                "step", step, "must be whole hours or a whole part of one, and the days whole steps"
+            )
         rates, dates = self._rates_and_dates(utc(start, "start"), unit, timedelta(days) // unit)
         pools = _Pools(np, self.costs, seed)
         steps = timedelta(days) // step
-        costs = np.zeros((paths, steps), np.int64)
+        costs: Any = np.zeros((paths, steps), np.int64)
         bursts = self.dispersion - 1
         for number in range(paths):
             chance = np.random.default_rng([seed % 2**64, 1 + first + number])
@@ -174,11 +176,13 @@ class _Pools:
 
     def _pool(self, bit: int) -> NDArray[np.int64]:
         while len(self._pools) <= bit:
-            pool = self._pools[-1]
+            pool: NDArray[np.int64] = self._pools[-1]
             if int(pool.max()) > _MOST:
-                raise InvalidValueError("demand", int(pool.max()), "a step's cost does not fit into 64 bits of billionths")
+                raise InvalidValueError(
+                    "demand", int(pool.max()), "a step's cost does not fit into 64 bits of billionths"
+                )
             self._pools.append(self._chance.permutation(pool) + self._chance.permutation(pool))
-        return self._pools[bit]
+        return self._pools[bit]  # type: ignore[no-any-return]
 
 
 def fit_demand(usage: Iterable[tuple[datetime, Money]], *, time_zone: str = "UTC") -> Demand:
@@ -203,7 +207,9 @@ def fit_demand(usage: Iterable[tuple[datetime, Money]], *, time_zone: str = "UTC
     first, last = min(hours)[0], max(hours)[0]
     dates = [first + number * _DAY for number in range((last - first).days + 1)]
     if len(dates) < DAYS_LEAST:
-        raise InvalidValueError("usage", f"{len(dates)} days", f"at least {DAYS_LEAST} are needed to tell weekdays apart")
+        raise InvalidValueError(
+            "usage", f"{len(dates)} days", f"at least {DAYS_LEAST} are needed to tell weekdays apart"
+        )
     rates = _rates(hours, dates)
     dispersion, variation = _burstiness(hours, dates, rates)
     return Demand(currency, time_zone, rates, dispersion, variation, tuple(costs), len(dates))

@@ -1,9 +1,9 @@
 """Paths: many balances under one policy at once, step by step in numpy, each as `simulate` would have it.
 
-Bought funds all last equally long, so they burn in the order in which they came, and two running sums stand for all lots
-of a path: what was funded, and what is gone of it. When funds expire, all that was funded up to them is gone: what of it
-was not, is forfeited. That is exact, because everything happens at its own instant, expiries and charges between two
-steps included; what happens to few paths is worked out for those few only.
+Bought funds all last equally long, so they burn in the order in which they came, and two running sums stand for all
+lots of a path: what was funded, and what is gone of it. When funds expire, all that was funded up to them is gone; what
+of it was left is forfeited. That is exact, because everything happens at its own instant, expiries and charges between
+two steps included. What happens to few paths is worked out for those few only.
 
 Amounts are billionths in 64 bits, times are microseconds since 1970.
 """
@@ -56,17 +56,22 @@ class Calendar:
         self._terms = terms
         self._expiries: dict[int, int] = {}
         self._window_ends: dict[str, list[int]] = {}
+        self._first_expiry = self._expiry(self.start)
 
     def expiry(self, funded_at: int) -> int:
-        """When funds bought at that time expire."""
+        """When funds bought at that time expire; anything after the end, if that is later."""
+        if self._first_expiry > self.end:
+            return self._first_expiry  # what is bought later never expires earlier
         expires_at = self._expiries.get(funded_at)
         if expires_at is None:
-            valid_for, expires_at = self._terms.funds_valid_for, _NEVER
-            if valid_for is not None:
-                ends = after(_EPOCH + funded_at * _MOMENT, valid_for, self._terms.time_zone)
-                expires_at = (ends - _EPOCH) // _MOMENT
-            self._expiries[funded_at] = expires_at
+            expires_at = self._expiries[funded_at] = self._expiry(funded_at)
         return expires_at
+
+    def _expiry(self, funded_at: int) -> int:
+        if self._terms.funds_valid_for is None:
+            return _NEVER
+        ends = after(_EPOCH + funded_at * _MOMENT, self._terms.funds_valid_for, self._terms.time_zone)
+        return (ends - _EPOCH) // _MOMENT
 
     def window(self, per: str, at: int) -> tuple[int, int]:
         """The number of the calendar window that holds `at`, and when it ends."""
@@ -279,12 +284,12 @@ class Paths:
         if self._policy is not None and self._policy.recharge_when_refused:
             self._recharge(paths, at, 0, refused=costs)
 
-    def _recharge(self, paths: Ints, at: int, rest: int, refused: Ints | int = 0) -> None:
+    def _recharge(self, paths: Ints, at: int, rest: int, refused: Ints | None = None) -> None:
         """Charge where a recharge is due, as if what was refused had been consumed."""
         if self._policy is None:
             return
         for _ in range(CHARGES_AT_ONCE_MAX + 1):
-            balances = self._level[paths] - refused
+            balances = self._level[paths] if refused is None else self._level[paths] - refused
             due = (balances < self._clear) & ~self._busy[paths]
             if self._declines:
                 due &= self._next_try[paths] <= at
@@ -299,7 +304,7 @@ class Paths:
                     self._at(at + self._delay).outcomes.append((paths, amounts, declined))
                 return
             self._end_charges(paths, amounts, declined, at, rest)
-            refused = 0
+            refused = None
         raise InvalidValueError("policy", self._policy, f"asks for over {CHARGES_AT_ONCE_MAX} charges at once")
 
     def _sizes(self, policy: RechargePolicy, balances: Ints) -> Ints:
@@ -321,9 +326,7 @@ class Paths:
         self._charges[paths] += np.uint64(1)
         return declined
 
-    def _end_charges(
-        self, paths: Ints, amounts: Ints, declined: NDArray[np.bool_] | None, at: int, rest: int
-    ) -> None:
+    def _end_charges(self, paths: Ints, amounts: Ints, declined: NDArray[np.bool_] | None, at: int, rest: int) -> None:
         self._busy[paths] = False
         if declined is not None:
             if declined.any():

@@ -28,7 +28,7 @@ def reporting(progress: bool | Report, what: str) -> Iterator[Report]:  # noqa: 
     Raises: WrongTypeError for anything else; ImportError when a bar is wanted and neither tqdm nor rich is there.
     """
     if progress is False:
-        yield lambda done, total: None
+        yield nobody
     elif progress is True:
         bar, close = _bar(what)
         try:
@@ -39,6 +39,10 @@ def reporting(progress: bool | Report, what: str) -> Iterator[Report]:  # noqa: 
         yield progress
     else:
         raise WrongTypeError("progress", progress, "True, False, or a callback that takes (done, total)")
+
+
+def nobody(_done: int, _total: int) -> None:
+    """Takes progress that nobody wants to know."""
 
 
 def counted(items: Iterable[_T], report: Report, total: int) -> Iterator[_T]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -43,8 +44,8 @@ _QUANTILES = (0.05, 0.5, 0.95)
 class Trajectories:
     """Many balances over time, from `start` to `end`, under each of the `policies`.
 
-    All but `balances` are arrays of numpy of whole numbers, a row for each policy and a column for each path: amounts in
-    billionths, times in microseconds.
+    All but `balances` are arrays of numpy of whole numbers, a row for each policy and a column for each path: amounts
+    in billionths, times in microseconds.
 
     Attributes:
         lowest_balance: the least that the balance ever was.
@@ -72,14 +73,14 @@ class Trajectories:
 
     def table(self) -> Table:
         """For each policy and figure its mean, and the values that 5, 50 and 95 of 100 paths do not exceed."""
-        rows = [
-            (policy, name, *values) for number, policy in enumerate(self.policies) for name, values in self._rows(number)
-        ]
         days = (self.end - self.start) / timedelta(days=1)
-        headings = ("policy", "figure", "mean", *(f"{share:.0%}" for share in _QUANTILES))
         return Table(
-            headings,
-            tuple((_name(policy), *rest) for policy, *rest in rows),
+            ("policy", "figure", "mean", *(f"{share:.0%}" for share in _QUANTILES)),
+            tuple(
+                (_name(policy), figure, *values)
+                for number, policy in enumerate(self.policies)
+                for figure, values in self._rows(number)
+            ),
             f"{self.recharges.shape[1]:,} paths of {days:g} days",
         )
 
@@ -105,7 +106,7 @@ class Trajectories:
             ("Forfeited", self.forfeited, money),
         ):
             ordered = sorted(values[policy].tolist())
-            at = [ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in _QUANTILES]
+            at = [ordered[ceil(share * len(ordered)) - 1] for share in _QUANTILES]
             yield name, [shown(number) for number in (sum(ordered) / len(ordered), *at)]
 
 
@@ -153,11 +154,11 @@ def simulate_many(
     chosen, start = _checked(policies, given, utc(start, "start"), MOST)
     if not isinstance(step, timedelta):
         raise WrongTypeError("step", step, "a timedelta")
-    for name, number in (("paths", paths), ("days", days)):
+    for name, number, least in (("paths", paths, 1), ("days", days, 1), ("keep_balances", keep_balances, 0)):
         if not isinstance(number, int) or isinstance(number, bool):
             raise WrongTypeError(name, number, "a whole number")
-        if number < 1:
-            raise InvalidValueError(name, number, "must be one or more")
+        if number < least:
+            raise InvalidValueError(name, number, f"must be {least} or more")
     if step <= timedelta(0) or timedelta(days) % step:
         raise InvalidValueError("step", step, f"{days} days are no whole number of such steps")
     steps = timedelta(days) // step
@@ -192,7 +193,9 @@ def _together(
     """The results of all blocks side by side."""
     np = numpy()
     by_name = {
-        name: np.stack([np.concatenate([getattr(block[policy], name) for block in done]) for policy in range(len(policies))])
+        name: np.stack(
+            [np.concatenate([getattr(block[policy], name) for block in done]) for policy in range(len(policies))]
+        )
         for name in done[0][0]._fields
     }
     return Trajectories(policies, currency, start, end, **by_name)

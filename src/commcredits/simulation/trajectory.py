@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import chain
@@ -25,6 +24,7 @@ from commcredits.times import FAR_FUTURE, utc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from commcredits.events import Event
     from commcredits.payment import Outcome
