@@ -41,7 +41,7 @@ from commcredits.accounting import (
     trial_balance,
 )
 from commcredits.errors import InvalidValueError, WrongTypeError
-from strategies import histories
+from commcredits.testing.strategies import histories
 
 NAMES = attrs.asdict(ChartOfAccounts())
 
@@ -327,7 +327,7 @@ def by_program(program: str, text: str) -> dict[str, Decimal]:
     run = [program, "-f", "-", "balance", "--flat", "--no-total", *own[program]]
     told = subprocess.run(run, input=text, capture_output=True, text=True, check=True).stdout
     rows = [row for row in csv.reader(told.splitlines()) if row and row[0] != "account"]
-    numbers = {name: Decimal(number.removesuffix(" USD").replace(",", "")) for name, number in rows}
+    numbers = {name: Decimal(number.partition(" ")[0].replace(",", "")) for name, number in rows}
     return {name: number for name, number in numbers.items() if number}
 
 

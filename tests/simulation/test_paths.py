@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from build import usd
 from commcredits import Money, RechargePolicy, Terms
 from commcredits.simulation import Trajectories, Trajectory, simulate, simulate_many
-from strategies import recharge_policies, units
+from commcredits.testing.strategies import monies, recharge_policies
 
 BILLION = 10**9
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -77,8 +77,8 @@ TERMS = st.builds(
     funds_valid_for=st.sampled_from(
         [relativedelta(months=12), relativedelta(months=1, days=1), 3 * DAY, 5 * HOUR, timedelta(minutes=90), None]
     ),
-    overdraft_limit=st.none() | units(0, 50),
-    minimum_purchase=st.none() | units(1, 10),
+    overdraft_limit=st.none() | monies(usd(0), usd(50)),
+    minimum_purchase=st.none() | monies(usd(1), usd(10)),
     late_usage_grace=st.sampled_from([timedelta(0), 2 * DAY]),
     time_zone=st.sampled_from(["UTC", "America/New_York", "Pacific/Apia"]),
     processing_for=st.none() | st.just(3 * HOUR),
@@ -104,7 +104,7 @@ STARTS = st.sampled_from(
 
 
 @given(
-    st.lists(st.none() | recharge_policies(), min_size=1, max_size=2),
+    st.lists(st.none() | recharge_policies(usd(10), usd(120)), min_size=1, max_size=2),
     TERMS,
     STEPS_AND_DAYS,
     STARTS,

@@ -24,7 +24,7 @@ from commcredits import (
     WrongTypeError,
 )
 from commcredits.simulation import Trajectory, simulate
-from strategies import recharge_policies
+from commcredits.testing.strategies import recharge_policies
 
 TERMS = Terms("USD")
 
@@ -142,10 +142,13 @@ def test_it_can_be_looked_at() -> None:
 # Laws
 
 DELAYS = st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(hours=5), timedelta(days=4)])
+POLICIES = recharge_policies(usd(10), usd(120))
 USAGE = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 9000)), min_size=1, max_size=40)
 
 
-@given(USAGE, st.none() | recharge_policies(), DELAYS, st.sampled_from([0, 0.3, 1]), st.integers(0, 99))
+@given(
+    USAGE, st.none() | recharge_policies(usd(10), usd(120)), DELAYS, st.sampled_from([0, 0.3, 1]), st.integers(0, 99)
+)
 def test_what_came_in_is_what_was_used_what_expired_and_what_is_left(
     steps: list[tuple[int, int]], policy: RechargePolicy | None, delay: timedelta, declines: float, seed: int
 ) -> None:
