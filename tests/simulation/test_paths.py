@@ -77,8 +77,8 @@ TERMS = st.builds(
     funds_valid_for=st.sampled_from(
         [relativedelta(months=12), relativedelta(months=1, days=1), 3 * DAY, 5 * HOUR, timedelta(minutes=90), None]
     ),
-    overdraft_limit=st.none() | monies(usd(0), usd(50)),
-    minimum_purchase=st.none() | monies(usd(1), usd(10)),
+    overdraft_limit=st.none() | monies(usd(0), usd(50), places=0),
+    minimum_purchase=st.none() | monies(usd(1), usd(10), places=0),
     late_usage_grace=st.sampled_from([timedelta(0), 2 * DAY]),
     time_zone=st.sampled_from(["UTC", "America/New_York", "Pacific/Apia"]),
     processing_for=st.none() | st.just(3 * HOUR),
