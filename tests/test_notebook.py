@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
@@ -30,8 +31,15 @@ from commcredits import (
     WrongTypeError,
 )
 from commcredits import notebook as shown
-from commcredits.notebook import load_ipython_extension, plot_balance, plot_costs, plot_lots, tables_of
-from commcredits.simulation import simulate
+from commcredits.notebook import (
+    load_ipython_extension,
+    plot_balance,
+    plot_costs,
+    plot_lots,
+    plot_trade_off,
+    tables_of,
+)
+from commcredits.simulation import PolicyFigures, Suggestion, simulate
 
 POLICY = RechargePolicy(
     Threshold(usd(20), inclusive=True),
@@ -145,7 +153,7 @@ def test_what_is_not_of_a_ledger_has_no_table() -> None:
 
 def test_loaded_into_a_notebook_values_are_shown_as_html_without_markup_of_a_caller() -> None:
     display = DisplayFormatter()
-    load_ipython_extension(SimpleNamespace(display_formatter=display))
+    load_ipython_extension(SimpleNamespace(display_formatter=display, display_pub=None))
     page = display.format(a_ledger())[0]["text/html"]
     assert "&lt;call&gt;" in page
     assert "<call>" not in page
@@ -157,7 +165,52 @@ def test_loaded_into_a_notebook_values_are_shown_as_html_without_markup_of_a_cal
     assert "text/html" not in display.format(5)[0]
 
 
+def test_loaded_into_a_notebook_simulations_are_shown_as_a_table_and_a_picture() -> None:
+    published: list[dict[str, str]] = []
+    display = DisplayFormatter()
+    load_ipython_extension(
+        SimpleNamespace(display_formatter=display, display_pub=SimpleNamespace(publish=published.append))
+    )
+    for thing in (simulate([(T0, usd(7))], POLICY, terms=Terms("USD"), opening=usd(50)), a_suggestion()):
+        published.clear()
+        assert display.format(thing) == ({}, {})
+        table, picture = published
+        assert (table["text/plain"], table["text/html"]) == (str(thing), thing._repr_html_())
+        assert b64decode(picture["image/png"]).startswith(b"\x89PNG")
+    assert not plt.get_fignums()
+
+
+def test_loaded_into_a_terminal_simulations_are_shown_as_text() -> None:
+    display = DisplayFormatter()
+    display.active_types = ["text/plain"]
+    load_ipython_extension(SimpleNamespace(display_formatter=display, display_pub=None))
+    trajectory = simulate([(T0, usd(7))], POLICY, terms=Terms("USD"), opening=usd(50))
+    assert list(display.format(trajectory)[0]) == ["text/plain"]
+
+
 # Pictures
+
+
+def a_suggestion() -> Suggestion:
+    """Suggests 20 dollars, of the thresholds of 10, 20 and 1,500, with a promise of 0.2 percent."""
+    figures = [
+        PolicyFigures(usd(threshold), usd(80), share, 3.5, usd(threshold + 40))
+        for threshold, share in ((10, 0.01), (20, 0.0015), (1500, 0.0))
+    ]
+    return Suggestion(
+        policy=RechargePolicy(usd(20), usd(80)),
+        charge_delay=timedelta(hours=1),
+        out_of_credit_at_most=0.002,
+        recharges_per_month_at_most=4,
+        in_sample=figures[1],
+        out_of_sample=PolicyFigures(usd(20), usd(80), 0.003, 3, usd(62)),
+        out_of_credit_bound=0.004,
+        confidence=0.4,
+        days=30,
+        held_out=10,
+        curve=tuple(figures),
+        amount_curve=(figures[1],),
+    )
 
 
 def labels(axes: Any) -> list[str]:
@@ -243,6 +296,30 @@ def test_costs_are_drawn_the_largest_on_top_and_the_rest_as_one() -> None:
 def test_what_are_no_costs_is_refused(costs: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         plot_costs(costs)
+
+
+def test_a_suggestion_is_drawn_with_its_promise_and_what_each_threshold_costs() -> None:
+    axes = plot_trade_off(a_suggestion())
+    assert labels(axes) == [
+        "80.00 USD, thresholds as written",
+        "promised: 0.2 %",
+        "suggested: below 20.00 USD",
+        "its days held out",
+    ]
+    curve, promise, *points = axes.lines
+    assert list(zip(curve.get_xdata(), curve.get_ydata(), strict=True)) == [(50, 0.01), (60, 0.0015), (1540, 0)]
+    assert set(promise.get_ydata()) == {0.002}
+    assert [(*point.get_xdata(), *point.get_ydata()) for point in points] == [(60, 0.0015), (62, 0.003)]
+    assert [text.get_text() for text in axes.texts] == ["10.00", "1,500.00"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("idle funds on average in USD", "time out of credit")
+    assert axes.yaxis.get_major_formatter()(0.002, 0) == "0.2 %"
+    _, own = plt.subplots()
+    assert plot_trade_off(a_suggestion(), axes=own) is own
+
+
+def test_only_suggestions_are_drawn_as_trade_offs() -> None:
+    with pytest.raises(WrongTypeError, match="suggestion"):
+        plot_trade_off(POLICY)  # type: ignore[arg-type]
 
 
 def test_every_colour_can_be_told_from_a_white_and_from_a_black_page() -> None:

@@ -1,15 +1,19 @@
 """Notebooks: the library's values as tables, and pictures of them where looking beats reading.
 
 After `%load_ext commcredits.notebook` a notebook shows money, ledgers, lots, holds, charges, policies and decisions as
-tables; statements, simulations and whatever else has a table of its own need no extension. Pictures are drawn with
-matplotlib (extra `notebook`) on a clear background, in colours that can be told apart on light and on dark pages and by
-people who see few colours (those of Okabe and Ito, "Color Universal Design", 2008).
+tables, and trajectories and suggestions as a table and a picture; statements and whatever else has a table of its own
+need no extension. Pictures are drawn with matplotlib (extra `notebook`) on a clear background, in colours that can be
+told apart on light and on dark pages and by people who see few colours (those of Okabe and Ito, "Color Universal
+Design", 2008).
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from html import escape
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from commcredits.changes import apply
@@ -21,13 +25,13 @@ from commcredits.money import BILLION, Money
 from commcredits.payment import Charge
 from commcredits.policy import RechargePolicy, Threshold
 from commcredits.recharge import RechargeDecision
-from commcredits.simulation import Trajectory
+from commcredits.simulation import Suggestion, Trajectory
 from commcredits.state import LedgerReads, LedgerState
 from commcredits.statement import Statement
 from commcredits.tables import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from matplotlib.axes import Axes
@@ -35,11 +39,13 @@ if TYPE_CHECKING:
     from commcredits.events import Event
     from commcredits.policy import RechargeLimit
 
-__all__ = ["load_ipython_extension", "plot_balance", "plot_costs", "plot_lots", "tables_of"]
+__all__ = ["load_ipython_extension", "plot_balance", "plot_costs", "plot_lots", "plot_trade_off", "tables_of"]
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 GREY = "#767676"
 """As far from white as from black."""
+
+_SIZE = (9, 3.6)  # inches
 
 
 def load_ipython_extension(ipython: Any) -> None:
@@ -48,6 +54,23 @@ def load_ipython_extension(ipython: Any) -> None:
     formatter.for_type(Money, lambda money: f"<span>{escape(f'{money:,f} {money.currency}')}</span>")
     for kind in (Ledger, LedgerState, Lot, Hold, Charge, RechargePolicy, RechargeDecision):
         formatter.for_type(kind, lambda thing: "".join(table._repr_html_() for table in tables_of(thing)))
+    if formatter.enabled:  # a terminal shows no pictures
+        shown = ipython.display_formatter.ipython_display_formatter
+        shown.for_type(Trajectory, partial(_show, ipython.display_pub, plot_balance))
+        shown.for_type(Suggestion, partial(_show, ipython.display_pub, plot_trade_off))
+
+
+def _show(publisher: Any, plot: Callable[..., Axes], thing: Trajectory | Suggestion) -> None:
+    """A table, and a picture below it."""
+    # Loaded only to draw, so that tables need no matplotlib.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(_SIZE, layout="constrained", facecolor="none")
+    plot(thing, axes=figure.subplots())
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    publisher.publish({"text/plain": str(thing), "text/html": thing._repr_html_()})
+    publisher.publish({"text/plain": f"{figure}", "image/png": b64encode(picture.getvalue()).decode()})
 
 
 # --- tables
@@ -250,6 +273,41 @@ def plot_costs(costs: Mapping[str, Money], *, most: int = 12, axes: Axes | None 
     return picture  # type: ignore[no-any-return]
 
 
+def plot_trade_off(suggestion: Suggestion, *, axes: Axes | None = None) -> Axes:
+    """What credit costs: time without it against idle funds, threshold by threshold, with the promise and the choice.
+
+    Raises: WrongTypeError for what is no suggestion.
+    """
+    if not isinstance(suggestion, Suggestion):
+        raise WrongTypeError("suggestion", suggestion, "a Suggestion")
+    promise = suggestion.out_of_credit_at_most
+    picture = _axes(axes, "time out of credit")
+    idle = _units(figures.idle_average._billionths for figures in suggestion.curve)
+    shares = [figures.out_of_credit for figures in suggestion.curve]
+    label = f"{suggestion.amount}, thresholds as written"
+    picture.plot(idle, shares, color=BLUE, linewidth=1.2, marker="o", markersize=4, label=label)
+    for figures, place, share in zip(suggestion.curve, idle, shares, strict=True):
+        if figures.threshold == suggestion.threshold:
+            continue  # is in the legend
+        where = {"xytext": (-8, -1), "textcoords": "offset points", "ha": "right", "va": "center"}
+        picture.annotate(f"{figures.threshold:,f}", (place, share), **where, color=GREY, fontsize=9)
+    picture.axhline(promise, color=ORANGE, linestyle="--", linewidth=1.2, label=f"promised: {100 * promise:g} %")
+    for figures, name, marker, color in (
+        (suggestion.in_sample, f"suggested: below {suggestion.threshold}", "D", GREEN),
+        (suggestion.out_of_sample, "its days held out", "s", PURPLE),
+    ):
+        (place,) = _units([figures.idle_average._billionths])
+        picture.plot([place], [figures.out_of_credit], marker, markersize=8, color=color, label=name)
+    # Each threshold brings it down manifold, in the end to nothing, which a logarithm cannot show.
+    picture.set_yscale("symlog", linthresh=promise / 10)
+    picture.set_ylim(bottom=-promise / 40)
+    picture.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+    picture.set_xlabel(f"idle funds on average in {suggestion.amount.currency}", color=GREY)
+    picture.margins(x=0.1)
+    _legend(picture)
+    return picture  # type: ignore[no-any-return]
+
+
 def _units(billionths: Iterable[int]) -> list[float]:
     """Major units, near enough to be drawn."""
     return [number / BILLION for number in billionths]
@@ -257,10 +315,9 @@ def _units(billionths: Iterable[int]) -> list[float]:
 
 def _axes(axes: Axes | None, label: str) -> Any:  # as its stubs know no times
     if axes is None:
-        # Loaded only to draw, so that tables need no matplotlib.
-        from matplotlib import pyplot as plt  # noqa: PLC0415
+        from matplotlib import pyplot as plt  # noqa: PLC0415  # see `_show`
 
-        _, axes = plt.subplots(figsize=(9, 3.6), layout="constrained", facecolor="none")
+        _, axes = plt.subplots(figsize=_SIZE, layout="constrained", facecolor="none")
     axes.set_facecolor("none")
     axes.set_ylabel(label, color=GREY)
     axes.tick_params(colors=GREY, labelcolor=GREY)
@@ -273,7 +330,7 @@ def _axes(axes: Axes | None, label: str) -> Any:  # as its stubs know no times
 
 
 def _date_axis(axes: Any) -> None:
-    from matplotlib import dates  # noqa: PLC0415  # see `_axes`
+    from matplotlib import dates  # noqa: PLC0415  # see `_show`
 
     untyped: Any = dates
     locator = untyped.AutoDateLocator(minticks=3, maxticks=9)
