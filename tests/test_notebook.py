@@ -180,12 +180,18 @@ def test_loaded_into_a_notebook_simulations_are_shown_as_a_table_and_a_picture()
     assert not plt.get_fignums()
 
 
-def test_loaded_into_a_terminal_simulations_are_shown_as_text() -> None:
+def test_loaded_into_a_terminal_values_are_shown_as_text() -> None:
     display = DisplayFormatter()
     display.active_types = ["text/plain"]
     load_ipython_extension(SimpleNamespace(display_formatter=display, display_pub=None))
-    trajectory = simulate([(T0, usd(7))], POLICY, terms=Terms("USD"), opening=usd(50))
-    assert list(display.format(trajectory)[0]) == ["text/plain"]
+    for thing in (simulate([(T0, usd(7))], POLICY, terms=Terms("USD"), opening=usd(50)), a_suggestion()):
+        assert display.format(thing)[0] == {"text/plain": str(thing)}
+    account = a_ledger()
+    shown_as = display.format(account)[0]["text/plain"]
+    assert shown_as.startswith("Ledger ledger\n\nas of   ")
+    assert "\n\nLots in the order in which they burn\n\nlot  amount (USD)" in shown_as
+    statement = Statement.of([account.opened], T0, day(1))
+    assert display.format(statement)[0] == {"text/plain": str(statement)}
 
 
 # Pictures

@@ -16,6 +16,7 @@ from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from commcredits.accounting import RevenueTable
 from commcredits.changes import apply
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.events import ChargeDeclined, FundsAdded, FundsExpired
@@ -25,7 +26,7 @@ from commcredits.money import BILLION, Money
 from commcredits.payment import Charge
 from commcredits.policy import RechargePolicy, Threshold
 from commcredits.recharge import RechargeDecision
-from commcredits.simulation import Suggestion, Trajectory
+from commcredits.simulation import Demand, Suggestion, Trajectories, Trajectory
 from commcredits.state import LedgerReads, LedgerState
 from commcredits.statement import Statement
 from commcredits.tables import Table
@@ -49,11 +50,18 @@ _SIZE = (9, 3.6)  # inches
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """What `%load_ext commcredits.notebook` does: show our values as HTML from now on."""
-    formatter = ipython.display_formatter.formatters["text/html"]
+    """What `%load_ext commcredits.notebook` does: show our values as HTML from now on, and in a terminal as text."""
+    formatters = ipython.display_formatter.formatters
+    formatter = formatters["text/html"]
     formatter.for_type(Money, lambda money: f"<span>{escape(f'{money:,f} {money.currency}')}</span>")
+    kind: type
     for kind in (Ledger, LedgerState, Lot, Hold, Charge, RechargePolicy, RechargeDecision):
         formatter.for_type(kind, lambda thing: "".join(table._repr_html_() for table in tables_of(thing)))
+        formatters["text/plain"].for_type(
+            kind, lambda thing, printer, _: printer.text("\n\n".join(map(str, tables_of(thing))))
+        )
+    for kind in (Statement, Table, RevenueTable, Demand, Trajectory, Trajectories, Suggestion):
+        formatters["text/plain"].for_type(kind, lambda thing, printer, _: printer.text(str(thing)))
     if formatter.enabled:  # a terminal shows no pictures
         shown = ipython.display_formatter.ipython_display_formatter
         shown.for_type(Trajectory, partial(_show, ipython.display_pub, plot_balance))
