@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+import cluster
 import rating
 import samples
 import stored
@@ -57,6 +58,13 @@ def rows() -> Iterator[Row]:
     yield from ledger_rows()
     yield from service_rows()
     yield from rating_rows()
+    yield Row(
+        f"`replay_many` on a Dask cluster: {cluster.LEDGERS} ledgers of {cluster.EVENTS:,} events, two workers",
+        "one of the workers",
+        "≥ 1.6",
+        AS_FAST,
+        cluster.replay,
+    )
     ours, theirs = "import commcredits", "import attrs, decimal, datetime, dateutil.relativedelta"
     yield Row(
         f"`python -c '{ours}'`, the whole process",
