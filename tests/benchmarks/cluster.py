@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from commcredits import Event
 
 LEDGERS = 64
-EVENTS = 1000
+EVENTS = 500
 """Of each ledger."""
 
-PAIRS = 5
+PAIRS = 9
 
 
 def replay() -> Ratios:
