@@ -122,8 +122,6 @@ class _Question:
         if reason is not None:
             return Admission(reason=reason)
         allowance, covered = self._coverage()
-        if allowance is not None and covered >= self.at_most_seconds:
-            return Admission(paid_by="allowance", max_seconds=covered, covered_seconds=covered)
         splits = allowance is not None and allowance.crossing == "split"
         bought = self._affordable(from_second=covered if splits else 0)
         if covered:
@@ -145,7 +143,8 @@ class _Question:
             return True
         if known.direction == "inbound":
             return not (self.intent.is_toll_free or self._pays_per_minute)
-        kind = read_number(number, self.card.emergency_numbers).kind
+        kind = read_number(number).kind
+        # The card has the last word on short codes, and may know more emergency numbers among them.
         return kind == "emergency" or (kind == "short_code" and self._costs_nothing())
 
     def _costs_nothing(self) -> bool:
