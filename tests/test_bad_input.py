@@ -196,7 +196,7 @@ NAMES = sorted(anything_of(House()))
 # Values that the library makes, or that are looked at where they are used.
 MADE_BY_US = {
     *{"Charge", "Draw", "Head", "Hold", "LedgerState", "Lot", "Movement", "Receipt", "RechargeDecision", "Stored"},
-    *{"Totals", "Usage", "Statement", "Ledger"},
+    *{"Totals", "Usage", "Statement", "Ledger", "Table"},
 }
 
 

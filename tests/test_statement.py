@@ -15,6 +15,7 @@ from commcredits import (
     Paid,
     RechargePolicy,
     Statement,
+    Terms,
     UnreadableRecordError,
     WrongTypeError,
 )
@@ -116,6 +117,7 @@ def test_the_closing_of_one_statement_is_the_opening_of_the_next_and_changes_add
         changes = [movement.after.amount - movement.before.amount for movement in statement.movements]
         assert statement.opening_balance.amount + sum(changes) == statement.closing_balance.amount
         assert sum(money.amount for money in statement.changes.values()) == sum(changes)
+        assert sum(money.amount for money in statement.totals.values()) == sum(changes)
         assert statement.closing_balance == _balance_just_before(history, statement.end)
     for one, following in pairwise(statements):
         assert one.closing_balance == following.opening_balance
@@ -129,25 +131,107 @@ def _balance_just_before(history: list, moment: datetime) -> Money:
 def test_the_text_shows_every_part_aligned() -> None:
     text = str(Statement.of(a_month(), T0, day(31), "Europe/Berlin"))
     assert text.splitlines() == [
-        "Statement of ledger",
-        "2026-01-01 01:00 to 2026-02-01 01:00 (Europe/Berlin)",
+        "Statement of ledger, 2026-01-01 01:00 to 2026-02-01 01:00 (Europe/Berlin)",
         "",
-        "Opening balance         0.000 USD",
-        "  added          1 x  100.000 USD",
-        "  consumed       3 x  -88.505 USD",
-        "  recharged      1 x   50.000 USD",
-        "  reversed       1 x    2.000 USD",
-        "  expired        2 x  -63.495 USD",
-        "Closing balance         0.000 USD",
+        "                 times  amount (USD)",
+        "Opening balance                0.000",
+        "  added              1       100.000",
+        "  consumed           3       -88.505",
+        "  recharged          1        50.000",
+        "  reversed           1         2.000",
+        "  expired            2       -63.495",
+        "Closing balance                0.000",
         "",
         "Usage by kind",
-        "  conf_out  1 x   1.005 USD",
-        "  user_out  2 x  87.500 USD",
+        "",
+        "kind      times  cost (USD)",
+        "conf_out      1       1.005",
+        "user_out      2      87.500",
         "",
         "Charges",
-        "  2026-01-02 01:00 recharge  default: paid       50.00 USD",
-        "  2026-01-26 01:00 recharge  default: requested  50.00 USD",
+        "",
+        "requested         purpose   payment method  outcome    amount (USD)",
+        "2026-01-02 01:00  recharge  default         paid              50.00",
+        "2026-01-26 01:00  recharge  default         requested         50.00",
     ]
+
+
+def test_in_a_notebook_it_shows_the_same_parts_and_nothing_of_a_caller_is_markup() -> None:
+    account = Ledger.open("<b>&", Terms("USD"), at=T0)
+    events = [account.opened, *account.add_funds(usd(10), at=T0)]
+    events += account.consume(usd(1), at=T0, kind="<script>")
+    page = Statement.of(events, T0, day(31))._repr_html_()
+    assert page.count("<table") == 3
+    assert "Statement of &lt;b&gt;&amp;, 2026-01-01 00:00 to" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_the_totals_sum_the_changes_up_and_lead_from_the_opening_to_the_closing_balance() -> None:
+    statement = Statement.of(a_month(), T0, day(31))
+    assert statement.totals == {
+        "funded": usd(150),
+        "granted": usd(0),
+        "consumed": usd("-88.505"),
+        "reversed": usd(2),
+        "expired": usd("-63.495"),
+        "refunded": usd(0),
+        "clawed_back": usd(0),
+    }
+
+
+def test_lapsed_funds_count_as_expired_and_reinstated_ones_as_not_clawed_back() -> None:
+    account = ledger(late_usage_grace=timedelta(days=2), funds_valid_for=timedelta(days=5))
+    events = [account.opened, *account.add_funds(usd(10), at=T0)]
+    events += account.claw_back(2, usd(4), at=day(1))
+    events += account.reinstate(2, usd(3), at=day(2))
+    events += account.advance(at=day(6))
+    totals = Statement.of(events, T0, day(31)).totals
+    assert (totals["clawed_back"], totals["expired"]) == (usd(-1), usd(-9))
+
+
+def test_recharges_are_told_with_their_outcomes() -> None:
+    events = a_month()
+    assert [(c.amount, c.status) for c in Statement.of(events, T0, day(31)).recharges] == [
+        (usd(50), "paid"),
+        (usd(50), "requested"),
+    ]
+    account = ledger()
+    events = [account.opened, *account.purchase(usd(10), at=T0)]
+    assert Statement.of(events, T0, day(1)).recharges == ()
+
+
+def test_funds_about_to_expire_are_told_the_soonest_first() -> None:
+    account = ledger()
+    events = [account.opened]
+    events += account.grant(usd(3), at=T0)
+    events += account.grant(usd(1), at=T0, expires_at=day(40), priority=-1)
+    events += account.grant(usd(2), at=T0, expires_at=day(9))
+    statement = Statement.of(events, T0, day(1))
+    assert statement.expiring(day(40)) == ((day(9), usd(2)), (day(40), usd(1)))
+    assert statement.expiring(day(39.9)) == ((day(9), usd(2)),)
+    with pytest.raises(InvalidValueError):
+        statement.expiring(datetime(2026, 3, 1))  # noqa: DTZ001
+
+
+def test_the_table_has_a_row_for_each_movement() -> None:
+    account = ledger()
+    events = [account.opened, *account.add_funds(usd(10), at=T0, idempotency_key="order 1")]
+    events += account.consume(usd("1.5"), at=day(1), kind="call", description="to Paris")
+    one, two = Statement.of(events, T0, day(31), "Europe/Berlin").table().to_records()
+    assert one["at"].isoformat() == "2026-01-01T01:00:00+01:00"
+    assert (one["kind"], one["change"], one["version"], one["idempotency_key"]) == ("added", usd(10), 2, "order 1")
+    assert {**two, "at": None} == {
+        "at": None,
+        "kind": "consumed",
+        "usage": "call",
+        "description": "to Paris",
+        "change": usd("-1.5"),
+        "before": usd(10),
+        "after": usd("8.5"),
+        "version": 3,
+        "idempotency_key": None,
+    }
 
 
 def test_a_statement_of_nothing_is_one_of_zeros() -> None:
@@ -187,3 +271,19 @@ def test_a_history_with_gaps_or_of_what_is_no_event_is_unreadable() -> None:
     for nothing in (None, 5):
         with pytest.raises(WrongTypeError, match="events"):
             Statement.of(nothing, T0, day(31))  # type: ignore[arg-type]
+
+
+def test_movements_are_a_sequence_like_any_other() -> None:
+    movements = Statement.of(a_month(), T0, day(31)).movements
+    listed = list(movements)
+    assert len(movements) == len(listed) == 8
+    assert [movements[place] for place in range(-8, 8)] == [*listed, *listed]
+    assert (movements[2:4], movements[::-1][0]) == (tuple(listed[2:4]), listed[-1])
+    with pytest.raises(IndexError):
+        movements[8]
+    assert movements == Statement.of(a_month(), T0, day(31)).movements
+    assert hash(movements) == hash(Statement.of(a_month(), T0, day(31)).movements)
+    assert movements != listed[1:]
+    assert movements != 8
+    assert repr(movements) == "<8 movements>"
+    assert [(m.before, m.after) for m in movements][:2] == [(usd(0), usd(100)), (usd(100), usd("14.5"))]

@@ -120,6 +120,7 @@ from commcredits.storage import (
     Storage,
     Stored,
 )
+from commcredits.tables import Table
 
 __all__ = [
     "AlertRaised",
@@ -202,6 +203,7 @@ __all__ = [
     "Statement",
     "Storage",
     "Stored",
+    "Table",
     "Terms",
     "TermsChanged",
     "Threshold",

@@ -231,7 +231,7 @@ def in_order(events: Iterable[Event], *, after_version: int = 0) -> Iterator[Eve
         if not isinstance(event, Event):
             raise UnreadableRecordError(event, "no event")
         version += 1
-        if event.version != version or (version > 1 and isinstance(event, LedgerOpened)):
+        if event._version != version or (event.__class__ is LedgerOpened and version > 1):
             raise UnreadableRecordError(event, f"version {version} comes next, not {event.version}")
         yield event
 

@@ -29,7 +29,7 @@ from commcredits.events import FundsConsumed
 from commcredits.gathering import AsyncGate, ThreadGate
 from commcredits.ledger import Ledger
 from commcredits.settling import Settler
-from commcredits.statement import Statement
+from commcredits.statement import StatementDraft
 from commcredits.stepping import SteppedPaymentMethod, stepped
 from commcredits.storage import Head, SteppedStorage
 from commcredits.times import utc
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from commcredits.payment import AsyncPaymentMethod, Outcome, PaymentMethod
     from commcredits.policy import RechargePolicy, Terms
     from commcredits.state import LedgerState
+    from commcredits.statement import Statement
     from commcredits.storage import AsyncStorage, Storage
 
 _P = ParamSpec("_P")
@@ -394,9 +395,12 @@ class AsyncLedgerService:
         Raises: LedgerNotFoundError, InvalidValueError.
         """
         ledger = await self._appender.load(ledger_id)
-        events = [event async for event in self._storage.history(ledger_id)]
         place = ledger.terms.time_zone if time_zone is None else time_zone
-        return Statement.of(events, start, end, place, now=self._appender.now(ledger))
+        draft = StatementDraft(start, end, place, now=self._appender.now(ledger))
+        async for event in self._storage.history(ledger_id):
+            if not draft.take(event):
+                break
+        return draft.finished()
 
     async def _do(
         self,

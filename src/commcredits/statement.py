@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 import attrs
 
@@ -13,11 +14,12 @@ from commcredits.errors import InvalidValueError
 from commcredits.ledger import books_of, in_order
 from commcredits.money import Money, _of
 from commcredits.schedule import advanced
+from commcredits.tables import Table
 from commcredits.times import utc, zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime, tzinfo
+    from datetime import datetime
 
     from commcredits.books import Books
     from commcredits.events import Event
@@ -36,6 +38,7 @@ MovementKind = Literal[
     "clawed_back",
     "reinstated",
 ]
+TotalKind = Literal["funded", "granted", "consumed", "reversed", "expired", "refunded", "clawed_back"]
 
 _KINDS: dict[type[Event], MovementKind] = {
     e.FundsGranted: "granted",
@@ -49,9 +52,18 @@ _KINDS: dict[type[Event], MovementKind] = {
     e.FundsReinstated: "reinstated",
 }
 
+_TOTALS: dict[TotalKind, tuple[MovementKind, ...]] = {
+    "funded": ("recharged", "purchased", "added"),
+    "granted": ("granted",),
+    "consumed": ("consumed",),
+    "reversed": ("reversed",),
+    "expired": ("lapsed", "expired"),
+    "refunded": ("refunded",),
+    "clawed_back": ("clawed_back", "reinstated"),
+}
 
-@attrs.frozen(order=False)
-class Movement:
+
+class Movement(NamedTuple):
     """One event that concerns the balance, and the balance before and after it.
 
     `change` is not always the event's amount: late usage paid by lapsed funds, for one, leaves the balance as it is.
@@ -68,16 +80,71 @@ class Movement:
         return self.after - self.before
 
 
+class Movements(Sequence[Movement]):
+    """The movements of a period, in order; each is made when it is looked at, because most never are.
+
+    Equal to another sequence of the same movements.
+    """
+
+    __slots__ = ("_currency", "_events", "_kinds", "_levels")
+
+    def __init__(
+        self, kinds: Sequence[MovementKind], events: Sequence[Event], levels: Sequence[int], currency: str
+    ) -> None:
+        self._kinds = kinds
+        self._events = events
+        self._levels = levels  # before the first, and after each
+        self._currency = currency
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    @overload
+    def __getitem__(self, place: int) -> Movement: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Movement]: ...
+
+    def __getitem__(self, place: int | slice) -> Movement | Sequence[Movement]:
+        if isinstance(place, slice):
+            return tuple(self)[place]
+        kind, event = self._kinds[place], self._events[place]
+        place %= len(self._kinds)
+        before, after = (_of(level, self._currency) for level in self._levels[place : place + 2])
+        return Movement(kind, event, before, after)
+
+    def __iter__(self) -> Iterator[Movement]:
+        currency = self._currency
+        before = _of(self._levels[0], currency)
+        for kind, event, level in zip(self._kinds, self._events, self._levels[1:], strict=True):
+            after = _of(level, currency)
+            yield Movement(kind, event, before, after)
+            before = after
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash((len(self), self._levels[-1]))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} movements>"
+
+
 @attrs.frozen(order=False)
 class Statement:
     """What happened to the balance (available plus held) from `start` up to, not including, `end`.
+
+    `str` and notebooks show a summary of it; `table` has every movement.
 
     Attributes:
         opening_balance, closing_balance: at the start and the end; what closes one period opens the next.
         movements: every event between that concerns the balance, in order.
         charges: those requested, paid, declined or otherwise moved in the period, as they stood at its end.
         lots_left: what was left at the end, by expiry (None: never).
-        time_zone: where the text shows its times.
+        time_zone: where the times are shown.
     """
 
     ledger_id: str
@@ -85,7 +152,7 @@ class Statement:
     end: datetime
     opening_balance: Money
     closing_balance: Money
-    movements: tuple[Movement, ...]
+    movements: Sequence[Movement]
     charges: tuple[Charge, ...]
     lots_left: tuple[tuple[datetime | None, Money], ...]
     time_zone: str = "UTC"
@@ -107,44 +174,9 @@ class Statement:
         Raises: WrongTypeError; InvalidValueError when `end` is not after `start`, a time is naive or there is no such
             time zone; UnreadableRecordError when the history does not begin with LedgerOpened, or a version is missing.
         """
-        start, end = utc(start, "start"), utc(end, "end")
-        if end <= start:
-            raise InvalidValueError("end", end, f"not after the start, {start.isoformat()}")
-        zone(time_zone)
-        history = in_order(events)
-        books = books_of(next(history, None))
-        opening: Money | None = None
-        movements: list[Movement] = []
-        touched: dict[str, Charge] = {}
-        moment = None if now is None else utc(now, "now")
-        for event in chain(history, _fell_due(books, moment)):
-            if event.at >= end:
-                break
-            if opening is None and event.at >= start:
-                opening = _balance(books)
-            before = _balance(books)
-            apply(books, event)
-            if event.at < start:
-                continue
-            kind = _kind(books, event)
-            if kind is not None:
-                movements.append(Movement(kind, event, before, _balance(books)))
-            charge = books.charge(getattr(event, "charge_id", None) or "")
-            if charge is not None:
-                touched[charge.charge_id] = charge
-        closing = _balance(books)
-        left = sorted((lot for lot in books.lots.values() if lot.free or lot.held), key=lambda lot: lot.order[1:])
-        return cls(
-            books.ledger_id,
-            start,
-            end,
-            closing if opening is None else opening,
-            closing,
-            tuple(movements),
-            tuple(touched.values()),
-            tuple((lot.expires_at, _of(lot.free + lot.held, books.terms.currency)) for lot in left),
-            time_zone,
-        )
+        draft = StatementDraft(start, end, time_zone, now=now)
+        draft.take_all(in_order(events))
+        return draft.finished()
 
     @property
     def currency(self) -> str:
@@ -160,6 +192,19 @@ class Statement:
         return changes
 
     @property
+    def totals(self) -> Mapping[TotalKind, Money]:
+        """`changes`, summed up: funded (recharged, purchased, added), granted, consumed, reversed, expired, and so on.
+
+        What came is above zero and what went below; all kinds are there, and with the opening balance they make the
+        closing one.
+        """
+        changes, zero = self.changes, Money.zero(self.currency)
+        return {
+            total: Money.total([changes.get(kind, zero) for kind in kinds], self.currency)
+            for total, kinds in _TOTALS.items()
+        }
+
+    @property
     def usage(self) -> Mapping[str, tuple[int, Money]]:
         """What usage cost, by the `kind` that `consume` was given: how often, and how much; reversals not taken off."""
         usage: dict[str, tuple[int, Money]] = {}
@@ -169,83 +214,176 @@ class Statement:
                 usage[movement.event.kind] = (times + 1, cost + movement.event.amount)
         return dict(sorted(usage.items()))
 
-    def __str__(self) -> str:
+    @property
+    def recharges(self) -> tuple[Charge, ...]:
+        """The automatic ones of `charges`; the outcome of each is its `status`."""
+        return tuple(charge for charge in self.charges if charge.purpose == "recharge")
+
+    def expiring(self, before: datetime) -> tuple[tuple[datetime, Money], ...]:
+        """What of the funds left at the end expires not after `before`, the soonest first.
+
+        Raises: WrongTypeError, InvalidValueError for what is no aware datetime.
+        """
+        until = utc(before, "before")
+        dated = [(expires_at, amount) for expires_at, amount in self.lots_left if expires_at is not None]
+        return tuple((expires_at, amount) for expires_at, amount in sorted(dated) if expires_at <= until)
+
+    def table(self) -> Table:
+        """Every movement, a row for each: when, what, for which usage, and the balance before and after."""
         place = zone(self.time_zone)
-        lines = [
-            f"Statement of {self.ledger_id}",
-            f"{_day(self.start, place)} to {_day(self.end, place)} ({self.time_zone})",
-            "",
-        ]
-        rows = [("Opening balance", "", self.opening_balance)]
-        for kind, change in self.changes.items():
-            times = sum(movement.kind == kind for movement in self.movements)
-            rows.append((f"  {kind.replace('_', ' ')}", f"{times} x", change))
-        rows.append(("Closing balance", "", self.closing_balance))
-        lines += _table(rows)
-        if self.usage:
-            lines += ["", "Usage by kind"]
-            lines += _table(
-                [(f"  {kind or '(none)'}", f"{times} x", cost) for kind, (times, cost) in self.usage.items()]
-            )
-        if self.charges:
-            lines += ["", "Charges"]
-            lines += _table(
-                [
-                    (
-                        f"  {_day(charge.requested_at, place)} {charge.purpose}",
-                        f"{charge.payment_method}: {charge.status}",
-                        charge.amount,
-                    )
-                    for charge in self.charges
-                ]
-            )
-        if self.lots_left:
-            lines += ["", "Left at the end"]
-            lines += _table(
-                [
-                    ("  never expires" if expires_at is None else f"  expires {_day(expires_at, place)}", "", amount)
-                    for expires_at, amount in self.lots_left
-                ]
-            )
-        return "\n".join(lines)
+        return Table(
+            ("at", "kind", "usage", "description", "change", "before", "after", "version", "idempotency_key"),
+            tuple(
+                (
+                    event.at.astimezone(place),
+                    kind,
+                    getattr(event, "kind", ""),
+                    getattr(event, "description", ""),
+                    after - before,
+                    before,
+                    after,
+                    event.version,
+                    event.idempotency_key,
+                )
+                for kind, event, before, after in self.movements
+            ),
+        )
+
+    def _summary(self) -> Iterator[Table]:
+        place = zone(self.time_zone)
+        times = Counter(movement.kind for movement in self.movements)
+        yield Table(
+            ("", "times", "amount"),
+            (
+                ("Opening balance", None, self.opening_balance),
+                *((f"  {kind.replace('_', ' ')}", times[kind], change) for kind, change in self.changes.items()),
+                ("Closing balance", None, self.closing_balance),
+            ),
+            f"Statement of {self.ledger_id}, "
+            f"{self.start.astimezone(place):%Y-%m-%d %H:%M} to {self.end.astimezone(place):%Y-%m-%d %H:%M}"
+            f" ({self.time_zone})",
+        )
+        yield Table(
+            ("kind", "times", "cost"),
+            tuple((kind or "(none)", times, cost) for kind, (times, cost) in self.usage.items()),
+            "Usage by kind",
+        )
+        yield Table(
+            ("requested", "purpose", "payment method", "outcome", "amount"),
+            tuple(
+                (c.requested_at.astimezone(place), c.purpose, c.payment_method, c.status, c.amount)
+                for c in self.charges
+            ),
+            "Charges",
+        )
+        yield Table(
+            ("expires", "amount"),
+            tuple(
+                ("never" if expires_at is None else expires_at.astimezone(place), amount)
+                for expires_at, amount in self.lots_left
+            ),
+            "Left at the end",
+        )
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(table) for table in self._summary() if table.rows)
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self._summary() if table.rows)
 
 
-def _fell_due(books: Books, now: datetime | None) -> Iterator[Event]:
-    """What fell due until `now` after the last event; asked for only when the history is exhausted."""
-    if now is not None and now > books.as_of:
-        yield from advanced(books, now).recorded
+class StatementDraft:
+    """A statement that is being drawn up, one event after the other, so that no history need be in memory.
+
+    The events are those of one history, in order.
+    """
+
+    def __init__(self, start: datetime, end: datetime, time_zone: str = "UTC", *, now: datetime | None = None) -> None:
+        self._start, self._end = utc(start, "start"), utc(end, "end")
+        if self._end <= self._start:
+            raise InvalidValueError("end", end, f"not after the start, {self._start.isoformat()}")
+        zone(time_zone)
+        self._time_zone = time_zone
+        self._now = None if now is None else utc(now, "now")
+        self._books: Books | None = None
+        self._level = 0  # the balance after the latest event
+        self._levels: list[int] = []  # of the period: the opening balance, and the balance after each movement
+        self._kinds: list[MovementKind] = []
+        self._moving: list[Event] = []
+        self._charges: dict[str, Charge] = {}
+
+    def take(self, event: Event) -> bool:
+        """Take the next event of the history; whether the one after it is wanted.
+
+        Raises: UnreadableRecordError when the first is no LedgerOpened.
+        """
+        return self.take_all((event,))
+
+    def take_all(self, events: Iterable[Event]) -> bool:
+        """Take the next events of the history, as `take` does one, until no more are wanted."""
+        rest = iter(events)
+        if self._books is None:
+            first = next(rest, None)
+            self._books = books_of(first)
+            if first is not None and first.at >= self._end:
+                return False
+        books, level, start, end = self._books, self._level, self._start, self._end
+        kinds, moving, levels = self._kinds, self._moving, self._levels
+        for event in rest:
+            at = event._at
+            if at >= end:
+                self._now = None  # what falls due unrecorded comes later still
+                return False
+            apply(books, event)
+            before, level = level, books.free - books.overdraft + books.held
+            if at >= start:
+                if not levels:
+                    levels.append(before)
+                # All that costs is done later, if somebody looks: see `Movements`.
+                kind = _KINDS.get(event.__class__)
+                if kind is None:
+                    kind = _kind_of_funds(books, event)
+                    self._note_charge(books, event)
+                if kind is not None:
+                    kinds.append(kind)
+                    moving.append(event)
+                    levels.append(level)
+            self._level = level
+        return True
+
+    def finished(self) -> Statement:
+        """The statement of the events taken.
+
+        Raises: UnreadableRecordError when there were none.
+        """
+        books = books_of(None) if self._books is None else self._books
+        if self._now is not None and self._now > books.as_of:
+            self.take_all(advanced(books, self._now).recorded)
+        levels = tuple(self._levels) or (self._level,)
+        left = sorted((lot for lot in books.lots.values() if lot.free or lot.held), key=lambda lot: lot.order[1:])
+        return Statement(
+            books.ledger_id,
+            self._start,
+            self._end,
+            _of(levels[0], books.currency),
+            _of(self._level, books.currency),
+            Movements(tuple(self._kinds), tuple(self._moving), levels, books.currency),
+            tuple(self._charges.values()),
+            tuple((lot.expires_at, _of(lot.free + lot.held, books.currency)) for lot in left),
+            self._time_zone,
+        )
+
+    def _note_charge(self, books: Books, event: Event) -> None:
+        charge = books.charge(getattr(event, "charge_id", None) or "")
+        if charge is not None:
+            self._charges[charge.charge_id] = charge
 
 
-def _balance(books: Books) -> Money:
-    return _of(books.available + books.held, books.terms.currency)
-
-
-def _kind(books: Books, event: Event) -> MovementKind | None:
-    if isinstance(event, e.FundsAdded):
-        if event.charge_id is None:
-            return "added"
-        charge = books.charge(event.charge_id)
-        # A charge paid so late that the ledger no longer keeps it counts as bought by a person.
-        return "recharged" if charge is not None and charge.purpose == "recharge" else "purchased"
-    return _KINDS.get(type(event))
-
-
-def _day(at: datetime, place: tzinfo) -> str:
-    return f"{at.astimezone(place):%Y-%m-%d %H:%M}"
-
-
-def _table(rows: list[tuple[str, str, Money]]) -> list[str]:
-    """Rows of words, words, money, as lines with the columns aligned."""
-    digits = max(_decimals(money) for _, _, money in rows)
-    texts = [(left, middle, f"{money:,.{digits}f}") for left, middle, money in rows]
-    widths = [max(len(row[column]) for row in texts) for column in range(3)]
-    currency = rows[0][2].currency
-    return [
-        f"{left:<{widths[0]}}  {middle:<{widths[1]}}  {money:>{widths[2]}} {currency}".rstrip()
-        for left, middle, money in texts
-    ]
-
-
-def _decimals(money: Money) -> int:
-    """How many decimals show the amount exactly, and at least the currency's minor units."""
-    return len(str(money).partition(" ")[0].partition(".")[2])
+def _kind_of_funds(books: Books, event: Event) -> MovementKind | None:
+    if not isinstance(event, e.FundsAdded):
+        return None
+    if event.charge_id is None:
+        return "added"
+    charge = books.charge(event.charge_id)
+    # A charge paid so late that the ledger no longer keeps it counts as bought by a person.
+    return "recharged" if charge is not None and charge.purpose == "recharge" else "purchased"
