@@ -149,13 +149,15 @@ def test_each_path_is_the_trajectory_of_its_usage(
 # Examples, each of a rule that a random policy seldom meets.
 
 
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
 def one_path(costs: list[int], policy: RechargePolicy | None, *, step: timedelta = DAY, **given: Any) -> Trajectories:
     """A path of whole dollars, which is compared with the trajectory, and the result."""
     given = {"terms": Terms("USD"), "opening": usd(100)} | given
     billionths = [[cost * BILLION for cost in costs]]
     days = len(costs) * step // DAY
-    start = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    many = simulate_many(np.array(billionths), [policy], 1, days, start=start, step=step, keep_balances=1, **given)
+    many = simulate_many(np.array(billionths), [policy], 1, days, start=START, step=step, keep_balances=1, **given)
     assert_equal(many, billionths, step, **given)
     return many
 
@@ -203,6 +205,25 @@ def test_a_card_that_is_always_declined_is_given_up() -> None:
     assert many.recharges.tolist() == [[0]]
 
 
-def test_a_policy_that_would_charge_for_ever_is_refused() -> None:
+def test_what_late_usage_could_still_burn_is_not_yet_forfeited() -> None:
+    terms = Terms("USD", funds_valid_for=2 * DAY, late_usage_grace=2 * DAY)
+    assert one_path([0] * 3, None, terms=terms).forfeited.tolist() == [[0]]
+    many = one_path([0] * 4, None, terms=terms)
+    assert many.forfeited.tolist() == [[100 * BILLION]]
+    assert many.balances[0, 0].tolist() == [100 * BILLION] * 2 + [0] * 2
+
+
+def test_a_hundred_charges_at_once_are_taken_for_many_and_one_more_for_endless() -> None:
+    assert one_path([0], RechargePolicy(usd(101), Money("0.01", "USD"))).recharges.tolist() == [[100]]
+    endless = RechargePolicy(usd("101.01"), Money("0.01", "USD"))
     with pytest.raises(InvalidValueError, match="over 100 charges at once"):
-        one_path([0], RechargePolicy(usd(101), Money("0.01", "USD")))
+        one_path([0], endless)
+    with pytest.raises(InvalidValueError, match="over 100 charges at once"):
+        simulate([(START, usd(0))], endless, terms=Terms("USD"), opening=usd(100))
+
+
+def test_many_charges_one_after_the_other_are_no_endless_ones() -> None:
+    # Between two usages a year apart a recharge falls due each time that funds expire.
+    hourly = RechargePolicy(usd(5), usd(10))
+    many = one_path([0], hourly, step=20 * DAY, terms=Terms("USD", funds_valid_for=HOUR))
+    assert many.recharges.tolist() == [[480]]

@@ -200,6 +200,8 @@ def test_the_smallest_is_found_from_wherever_the_search_begins() -> None:
         ({"charge_delay": 5}, WrongTypeError, "charge_delay"),
         ({"time_zone": "Mars"}, InvalidValueError, "time_zone"),
         ({"step": timedelta(hours=5)}, InvalidValueError, "step"),
+        ({"step": timedelta(0)}, InvalidValueError, "step"),
+        ({"step": 1}, WrongTypeError, "step"),
     ],
 )
 def test_bad_input_is_refused_by_name(wrong: dict[str, Any], error: type[CommCreditsError], named: str) -> None:
