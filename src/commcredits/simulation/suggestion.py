@@ -2,7 +2,7 @@
 
 This is the inventory problem (s, Q) under continuous review: the threshold is the reorder point s, the amount the order
 quantity Q, the time that a charge takes the lead time, and the share of time with credit the ready rate. See Silver,
-Pyke and Thomas, "Inventory and Production Management in Supply Chains" (4th ed., 2017), ch. 6 and 7, and Zipkin,
+Pyke and Thomas, "Inventory and Production Management in Supply Chains" (4th ed., 2017), ch. 6, and Zipkin,
 "Foundations of Inventory Management" (2000), ch. 6.
 """
 
