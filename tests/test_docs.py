@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 # The packages whose public names the reference lists, and modules with a public function or two.
-PACKAGES = ("commcredits", "commcredits.accounting", "commcredits.telephony")
+PACKAGES = ("commcredits", "commcredits.accounting", "commcredits.simulation", "commcredits.telephony")
 LANGUAGES = {"python", "text", "console", "sh"}
 
 

@@ -141,9 +141,17 @@ def test_usage_that_changes_is_found_out_on_the_days_held_out() -> None:
 
 def test_the_bound_lies_above_what_was_found_and_days_are_told() -> None:
     suggestion = suggest(charge_delay=timedelta(days=3))
-    assert suggestion.out_of_credit_bound > suggestion.out_of_sample.out_of_credit
+    assert suggestion.out_of_credit_bound is not None
+    assert suggestion.out_of_credit_bound > suggestion.out_of_sample.out_of_credit > 0
     assert (suggestion.days, suggestion.held_out) == (63, 21)
     assert 0 <= suggestion.confidence <= 1
+
+
+def test_what_was_never_seen_has_no_bound() -> None:
+    vanished = [(at, cost if at < START + timedelta(days=42) else usd(0)) for at, cost in USAGE]
+    suggestion = suggest(vanished)
+    assert (suggestion.out_of_sample.out_of_credit, suggestion.out_of_credit_bound) == (0, None)
+    assert str(suggestion).splitlines()[4].split() == ["at", "most,", "95", "%", "sure", "never", "seen"]
 
 
 def test_it_can_be_looked_at() -> None:

@@ -75,7 +75,8 @@ class Suggestion:
         charge_delay, out_of_credit_at_most, recharges_per_month_at_most: as asked.
         in_sample: on paths of the demand that was fitted, on which the policy was chosen.
         out_of_sample: on paths made of the days that were held out.
-        out_of_credit_bound: 95 percent sure not to be exceeded, by how much the resamplings of those days differ.
+        out_of_credit_bound: 95 percent sure not to be exceeded, by how much the resamplings of those days differ. None:
+            credit ran out in none of them, and what was never seen cannot be bounded so.
         confidence: the share of resamplings of the days held out in which both promises were kept.
         days, held_out: of how many days the usage was, and how many of them the fit did not see.
         curve: the figures of other thresholds with this amount, the smallest first.
@@ -88,7 +89,7 @@ class Suggestion:
     recharges_per_month_at_most: float
     in_sample: PolicyFigures
     out_of_sample: PolicyFigures
-    out_of_credit_bound: float
+    out_of_credit_bound: float | None
     confidence: float
     days: int
     held_out: int
@@ -122,7 +123,12 @@ class Suggestion:
                     _percent(seen.out_of_credit),
                     _percent(unseen.out_of_credit),
                 ),
-                ("  at most, 95 % sure", None, None, _percent(self.out_of_credit_bound)),
+                (
+                    "  at most, 95 % sure",
+                    None,
+                    None,
+                    "never seen" if self.out_of_credit_bound is None else _percent(self.out_of_credit_bound),
+                ),
                 (
                     "Recharges a month",
                     f"≤ {self.recharges_per_month_at_most:g}",
@@ -230,7 +236,7 @@ def suggest_policy(
         recharges_per_month_at_most=recharges_per_month_at_most,
         in_sample=chosen,
         out_of_sample=out_of_sample,
-        out_of_credit_bound=out_of_sample.out_of_credit + _ONE_SIDED_95 * stdev(shares),
+        out_of_credit_bound=out_of_sample.out_of_credit + _ONE_SIDED_95 * stdev(shares) if any(shares) else None,
         confidence=kept / RESAMPLINGS,
         days=len(known),
         held_out=len(unseen),
