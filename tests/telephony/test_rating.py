@@ -234,7 +234,18 @@ def test_a_card_may_refuse_short_codes() -> None:
 
 @pytest.mark.parametrize(
     "number",
-    ["sip:tom@contoso.com", "+", "*", "+***", "++1425", "1+425", "+0123456789", "004930123456", "+1" + "4" * 15],
+    [
+        "sip:tom@contoso.com",
+        "+",
+        "*",
+        "+***",
+        "++1425",
+        "1+425",
+        "+0123456789",
+        "004930123456",
+        "+1" + "4" * 15,
+        "+1425\u0663\u0663\u0663\u0663",
+    ],
 )
 def test_what_is_no_number_is_refused_even_if_a_rate_is_for_all(number: str) -> None:
     with pytest.raises(InvalidValueError) as caught:
