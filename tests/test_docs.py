@@ -35,7 +35,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 # The packages whose public names the reference lists, and modules with a public function or two.
 PACKAGES = (
-    *("commcredits", "commcredits.accounting", "commcredits.simulation", "commcredits.telephony", "commcredits.testing"),
+    *("commcredits", "commcredits.accounting", "commcredits.simulation"),
+    *("commcredits.telephony", "commcredits.testing"),
     *("commcredits.storages.sqlite", "commcredits.storages.postgres"),
 )
 LANGUAGES = {"python", "text", "console", "sh"}
