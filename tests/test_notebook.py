@@ -232,7 +232,7 @@ def test_a_simulation_is_drawn_with_all_that_happened() -> None:
     names = {type(event).__name__ for event in trajectory.events}
     assert {"FundsAdded", "ChargeDeclined", "FundsExpired"} <= names
     told = [label.split(" (")[0] for label in labels(axes)]
-    assert told == ["balance", "threshold", "recharge", "decline", "expiry", "usage refused"]
+    assert told == ["balance", "threshold", "funds added", "decline", "expiry", "usage refused"]
     balance, threshold = axes.lines[:2]
     assert balance.get_ydata()[0] == 50
     assert set(threshold.get_ydata()) == {40.0}
@@ -243,7 +243,7 @@ def test_a_statement_is_drawn_with_a_threshold_that_is_given() -> None:
     events: list[Event] = [(account := ledger()).opened, *account.add_funds(usd(10), at=day(1))]
     events += account.consume(usd(4), at=day(2))
     axes = plot_balance(Statement.of(events, T0, day(9)), threshold=usd(5))
-    assert labels(axes) == ["balance", "threshold", "recharge (1)"]
+    assert labels(axes) == ["balance", "threshold", "funds added (1)"]
     assert list(axes.lines[0].get_ydata()) == [0.0, 10.0, 6.0, 6.0]
     assert set(axes.lines[1].get_ydata()) == {5.0}
     _, own = plt.subplots()

@@ -83,7 +83,7 @@ def test_as_html_every_cell_is_text_and_nothing_else() -> None:
 def test_as_html_numbers_stand_to_the_right() -> None:
     page = a_table()._repr_html_()
     assert page.count("text-align: right") == 9
-    assert page.count("text-align: left") == 6
+    assert page.count("text-align: left") == 7  # the title too
     assert "<caption" not in Table(("a",), ())._repr_html_()
 
 

@@ -193,7 +193,7 @@ def _of_decision(decision: RechargeDecision) -> Iterator[tuple[str, object]]:
 def plot_balance(
     what: Trajectory | Statement, *, threshold: Threshold | Money | None = None, axes: Axes | None = None
 ) -> Axes:
-    """The balance over time, with the threshold, and where it was recharged, declined, forfeited or did not suffice.
+    """The balance over time, with the threshold, and where funds came, were declined, expired or did not suffice.
 
     `threshold`: that of the policy if not given; a statement knows none. `axes`: of matplotlib; None makes new ones.
 
@@ -218,7 +218,7 @@ def plot_balance(
     if threshold is not None:
         amount = threshold.amount if isinstance(threshold, Threshold) else threshold
         picture.axhline(_units([amount._billionths])[0], color=ORANGE, linestyle="--", linewidth=1.2, label="threshold")
-    marks = {"recharge": (FundsAdded, "^", GREEN), "decline": (ChargeDeclined, "x", RED)}
+    marks = {"funds added": (FundsAdded, "^", GREEN), "decline": (ChargeDeclined, "x", RED)}
     marks |= {"expiry": (FundsExpired, "v", PURPLE)}
     levels_at = dict(zip(times, levels, strict=True))
     for label, (kind, marker, color) in marks.items():

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _HTML_TABLE = 'style="border-collapse: collapse; font-variant-numeric: tabular-nums"'
 # Inherited colours and a translucent line, so that it can be read on a light and on a dark page.
-_HTML_CELL = "padding: 0.15em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.35); white-space: pre-wrap"
+_HTML_CELL = "padding: 0.15em 0.7em; border-bottom: 1px solid rgba(128, 128, 128, 0.35)"
+_HTML_WRAP = {"th": "pre-wrap", "td": "pre"}  # wide tables break their headings, and no amounts or times
+_HTML_CAPTION = 'style="text-align: left; padding: 0.4em 0.7em; white-space: nowrap"'
 
 
 @attrs.frozen(order=False)
@@ -68,7 +70,7 @@ class Table:
     def _repr_html_(self) -> str:
         head = f"<tr>{self._html_cells('th', self._headings())}</tr>" if any(self.headings) else ""
         body = "".join(f"<tr>{self._html_cells('td', row)}</tr>" for row in zip(*self._texts(), strict=True))
-        caption = f"<caption>{escape(self.title)}</caption>" if self.title else ""
+        caption = f"<caption {_HTML_CAPTION}>{escape(self.title)}</caption>" if self.title else ""
         return f"<table {_HTML_TABLE}>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
     def _columns(self) -> list[list[Any]]:
@@ -101,7 +103,7 @@ class Table:
     def _html_cells(self, tag: str, cells: tuple[str, ...]) -> str:
         sides = ["right" if self._aligned(number) else "left" for number in range(len(self.headings))]
         return "".join(
-            f'<{tag} style="text-align: {side}; {_HTML_CELL}">{escape(cell)}</{tag}>'
+            f'<{tag} style="text-align: {side}; white-space: {_HTML_WRAP[tag]}; {_HTML_CELL}">{escape(cell)}</{tag}>'
             for cell, side in zip(cells, sides, strict=True)
         )
 
