@@ -15,7 +15,7 @@ from commcredits.state import LedgerReads
 from commcredits.telephony.allowances import AllowanceState, Coverage
 from commcredits.telephony.intents import CallIntent
 from commcredits.telephony.numbers import country_of, read_number
-from commcredits.telephony.plans import ZONE_A, is_domestic_call
+from commcredits.telephony.plans import ZONE_A, check_prefixes, is_domestic_call
 from commcredits.telephony.rates import check_seconds
 from commcredits.telephony.rating import NoRateError, RateCard
 from commcredits.telephony.subscribers import Subscriber
@@ -97,6 +97,7 @@ def admit(
     if card.currency != ledger.currency:
         raise CurrencyMismatchError(ledger.currency, card.currency)
     check_seconds("at_most_seconds", at_most_seconds, least=1)
+    not_dialled = check_prefixes("not_dialled", not_dialled)
     return _Question(
         call_intent, subscriber, allowances, ledger, card, utc(at, "at"), not_dialled, at_most_seconds
     ).answer()
