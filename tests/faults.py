@@ -81,19 +81,6 @@ class Plan:
             raise InjectedFault(call, step)
 
 
-class SeededPlan(Plan):
-    """Lets one call in `one_in` fail, by chance; the same seed, the same faults."""
-
-    def __init__(self, seed: int, *, one_in: int) -> None:
-        super().__init__()
-        self._random = Random(seed)  # noqa: S311  # chance that can be repeated is what is wanted
-        self._one_in = one_in
-
-    def _next(self, call: str) -> Step:
-        self.calls[call] += 1
-        return self._random.choice((BEFORE, AFTER)) if self._random.randrange(self._one_in) == 0 else OK
-
-
 def plans(*calls: str) -> st.SearchStrategy[dict[str, list[Step]]]:
     """Steps for `Plan.set`: nothing fails, or one call does, or many do by chance; a call named twice fails more."""
     places = st.tuples(st.sampled_from(calls), st.sampled_from([0, 0, 1, 2, 3]), st.sampled_from([AFTER, BEFORE]))

@@ -230,10 +230,10 @@ def test_what_is_not_taken_is_refused_by_name_and_changes_nothing(name: str, dat
 
 
 def test_nothing_public_is_forgotten() -> None:
-    things = vars(cc) | vars(telephony)
+    things = vars(cc)
     functions = {
         name
-        for name in (*cc.__all__, *telephony.__all__)
+        for name in cc.__all__
         if not (isinstance(things[name], type) and issubclass(things[name], cc.Event | cc.CommCreditsError))
         and not getattr(things[name], "_is_protocol", False)
     }

@@ -10,6 +10,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import tokenize
 from contextlib import redirect_stdout
 from io import StringIO
@@ -33,11 +35,9 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 # The packages whose public names the reference lists, and modules with a public function or two.
 PACKAGES = (
-    "commcredits",
-    "commcredits.accounting",
-    "commcredits.telephony",
-    "commcredits.storages.sqlite",
-    "commcredits.storages.postgres",
+    *("commcredits", "commcredits.accounting", "commcredits.simulation"),
+    *("commcredits.telephony", "commcredits.testing"),
+    *("commcredits.storages.sqlite", "commcredits.storages.postgres"),
 )
 LANGUAGES = {"python", "text", "console", "sh"}
 
@@ -130,6 +130,28 @@ def test_a_page_that_does_not_tell_the_truth_is_caught(text: str, fault: str | N
     page.write_text(text, encoding="utf-8")
     with pytest.raises(AssertionError, match=fault):
         run_page(page)
+
+
+# --- contracts that pages derive from
+
+
+@pytest.mark.parametrize("name", ["storage.md", "payment-method.md"])
+def test_what_a_page_shows_keeps_the_contract_that_it_derives_from(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    contracts = sum(len(re.findall(r"^class Test\w+\(\w+Contract\):$", block, re.MULTILINE)) for block in blocks)
+    assert contracts
+    (tmp_path / "test_page.py").write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_page.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    assert int(re.findall(r"^(\d+) passed", done.stdout, re.MULTILINE)[0]) > 10 * contracts
 
 
 # --- links

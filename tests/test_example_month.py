@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,3 +160,16 @@ def test_it_is_a_script_that_runs_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"The picture is in {tmp_path / 'out' / 'who_paid.png'}"
+
+
+def test_the_extra_that_the_readme_installs_for_the_examples_is_all_that_they_load() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    assert "'.[example]'" in (ROOT / "README.md").read_text(encoding="utf-8")
+    # What can be dialled out of the pool of conferences is asked of phonenumbers.
+    assert "commcredits[telephony]" in extras["example"]
+
+
+def test_what_the_examples_draw_is_no_change_to_the_clone() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"replay/", "month/"} <= set(ignored)

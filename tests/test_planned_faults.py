@@ -23,7 +23,6 @@ from faults import (
     FaultyStorage,
     Plan,
     Provider,
-    SeededPlan,
     plans,
 )
 from office import KINDS, Clock
@@ -168,24 +167,6 @@ def test_drawn_plans_let_the_first_few_calls_of_these_names_fail(steps: Any) -> 
 def test_drawn_plans_are_not_all_well(when: str) -> None:
     assert find(plans("load", "charge"), lambda steps: steps.get("charge", [OK])[-1] == when)
     assert find(plans("load", "charge"), lambda steps: sum(planned.count(when) for planned in steps.values()) > 1)
-
-
-def test_a_seed_makes_the_same_faults_again_of_both_kinds() -> None:
-    def told(seed: int) -> list[str]:
-        plan, told = SeededPlan(seed, one_in=4), []
-        for _ in range(400):
-            work = "undone"
-            try:
-                with plan.around("load"):
-                    work = "done"
-            except InjectedFault:
-                work += ", failed"
-            told.append(work)
-        return told
-
-    assert told(1) == told(1) != told(2)
-    assert 50 < told(1).count("undone, failed") + told(1).count("done, failed") < 200
-    assert set(told(1)) == {"done", "undone, failed", "done, failed"}
 
 
 def test_a_provider_answers_a_key_once_and_takes_its_money_once() -> None:

@@ -129,7 +129,7 @@ def _consumed(books: Books, event: e.FundsConsumed) -> None:
             lot.drawn += amount
             books.free -= amount
             books.drawn += amount
-    if overdrawn is not books.zero:
+    if overdrawn._billionths:
         books.overdrawn += overdrawn._billionths
         books.overdraft += overdrawn._billionths
 

@@ -334,11 +334,11 @@ class StatementDraft:
             if at >= end:
                 self._now = None  # what falls due unrecorded comes later still
                 return False
+            if not levels and at >= start:
+                levels.append(level)
             apply(books, event)
-            before, level = level, books.free - books.overdraft + books.held
-            if at >= start:
-                if not levels:
-                    levels.append(before)
+            self._level = level = books.free - books.overdraft + books.held
+            if levels:
                 # All that costs is done later, if somebody looks: see `Movements`.
                 kind = _KINDS.get(event.__class__)
                 if kind is None:
@@ -348,7 +348,6 @@ class StatementDraft:
                     kinds.append(kind)
                     moving.append(event)
                     levels.append(level)
-            self._level = level
         return True
 
     def finished(self) -> Statement:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cluster
 import rating
 import samples
+import simulated
 import stored
 from measuring import paired, process
 from peers import Balances, SnapshotBalances
@@ -58,13 +59,7 @@ def rows() -> Iterator[Row]:
     yield from ledger_rows()
     yield from service_rows()
     yield from rating_rows()
-    yield Row(
-        f"`replay_many` on a Dask cluster: {cluster.LEDGERS} ledgers of {cluster.EVENTS:,} events, two workers",
-        "one of the workers",
-        "≥ 1.6",
-        AS_FAST,
-        cluster.replay,
-    )
+    yield from simulation_rows()
     ours, theirs = "import commcredits", "import attrs, decimal, datetime, dateutil.relativedelta"
     yield Row(
         f"`python -c '{ours}'`, the whole process",
@@ -178,6 +173,18 @@ def rating_rows() -> Iterator[Row]:
     yield Row(read_and_rated, f"{rating.FEW_ROWS:,} rows", "≤ 1.1", THE_MEMORY, rating.memory)
 
 
+def simulation_rows() -> Iterator[Row]:
+    """Against the same balances and sums, and nothing else."""
+    paths = f"`simulate_many`: {simulated.PATHS:,} paths of {simulated.DAYS} days, funds for 12 months"
+    bare = "a running balance in numpy, recharged at once: no lots, one figure"
+    yield Row(paths, bare, "≤ 2.5", THE_TIME, simulated.beside_bare_balances)
+    yield Row(paths, "the same figures in numpy without lots", "", THE_TIME, simulated.beside_balances_without_lots)
+    yield Row("`simulate`", "the same usage on a bare `Ledger`", "≤ 1.5", THE_TIME, simulated.beside_ledger)
+    yield Row("`Statement.of` 10⁵ events", "one pass that sums them by kind", "≤ 2", THE_TIME, simulated.beside_sums)
+    ledgers = f"{cluster.LEDGERS} ledgers of {cluster.EVENTS} events"
+    yield Row(f"`replay_many` on two workers of Dask: {ledgers}", "one of them", "≥ 1.6", AS_FAST, cluster.replay)
+
+
 def stored_rows(server: PostgresServer) -> Iterator[Row]:
     """Against floors of bare SQL, on the same kind of file and the same server."""
     dsn = server.dsn()
@@ -250,7 +257,7 @@ def main() -> None:
             print(f"{monotonic() - began:4.0f} s  {row.what} / {row.against}", file=sys.stderr)
             print(line(row, row.measure()), flush=True)
             gc.collect()
-    packages = ("py-moneyed", "stockholm", "eventsourcing", "psycopg", "attrs", "python-dateutil")
+    packages = ("py-moneyed", "stockholm", "eventsourcing", "psycopg", "numpy", "attrs", "python-dateutil")
     print(f"\n{platform.python_implementation()} {platform.python_version()} on {platform.system()},", end=" ")
     print(f"{platform.machine()}, {os.cpu_count()} cores;", ", ".join(f"{name} {version(name)}" for name in packages))
     print(f"{monotonic() - began:4.0f} s  done", file=sys.stderr)

@@ -19,7 +19,6 @@ class BankOnFile:
 
     def __init__(self, path: Path, *, dies: str = "") -> None:
         self._dies = dies
-        # The keys must be on file whoever dies; that the machine may, too, is not what this is about.
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous=OFF")
         self._connection.execute("CREATE TABLE IF NOT EXISTS asked (key TEXT)")

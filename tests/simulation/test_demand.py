@@ -125,7 +125,7 @@ def test_seven_days_are_enough_and_tell_nothing_of_how_days_vary() -> None:
     fitted = fit_demand(usage_of(true.sample(1, 7, 1, step=HOUR)[0]))
     assert fitted.day_variation == 0
     assert fitted.dispersion > 1
-    with pytest.raises(InvalidValueError, match="6 days.*at least 7"):
+    with pytest.raises(InvalidValueError, match=r"6 days.*at least 7"):
         fit_demand([(T0, usd(1)), (day(5), usd(1))])
 
 

@@ -114,7 +114,7 @@ def test_it_can_be_looked_at() -> None:
         "70.00 USD, below 50.00 USD      Time without credit    0:00:00    0:00:00    0:00:00    0:00:00",
         "70.00 USD, below 50.00 USD      Recharges              0.5        0.0        0.0        1.0",
         "70.00 USD, below 50.00 USD      Usages refused         0.0        0.0        0.0        0.0",
-        "70.00 USD, below 50.00 USD      Idle funds on average  85.00 USD  70.00 USD  70.00 USD  100.00 USD",
+        "70.00 USD, below 50.00 USD      Idle funds on average  88.75 USD  77.50 USD  77.50 USD  100.00 USD",
         "70.00 USD, below 50.00 USD      Forfeited              0.00 USD   0.00 USD   0.00 USD   0.00 USD",
     ]
     assert [line.partition("  ")[0] for line in lines[9::6]] == ["To 120.00 USD, below 50.00 USD", "No recharge"]

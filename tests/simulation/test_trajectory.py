@@ -139,6 +139,18 @@ def test_it_can_be_looked_at() -> None:
     assert str(run([(0, "60")])).startswith("No recharge")
 
 
+def test_progress_is_told_as_usage_passes_whether_its_number_is_known_or_not() -> None:
+    usage = [(hour(number), usd(0)) for number in range(1500)]
+    given: dict[str, Any] = {"terms": TERMS, "opening": usd(1)}
+    told: list[tuple[int, int]] = []
+    whole = simulate(usage, None, progress=lambda *done: told.append(done), **given)
+    assert told == [(1000, 1500), (1500, 1500)]
+    assert whole == simulate(usage, None, **given)
+    told.clear()
+    assert simulate((pair for pair in usage), None, progress=lambda *done: told.append(done), **given) == whole
+    assert told == [(1000, 1000), (1500, 1500)]
+
+
 # Laws
 
 DELAYS = st.sampled_from([timedelta(0), timedelta(hours=1), timedelta(hours=5), timedelta(days=4)])

@@ -424,6 +424,15 @@ def test_what_is_covered_is_asked_by_the_countries_where_nothing_else_is_said() 
     assert one(DialOutPlan(), None).coverage(amy, "conf_out", "+12065550188", at=MARCH).seconds == 3_600
 
 
+def test_what_would_be_covered_ends_where_the_first_second_is_not() -> None:
+    state = one(users=["amy"], crossing="split").use(call(540)).state
+    amy = Subscriber(user_id="amy", country="US")
+    asked = {"at": END_OF_MARCH - 100 * SECOND, "context": "Domestic"}
+    assert state.coverage(amy, "user_out", "+12065550188", **asked).seconds == 60  # type: ignore[arg-type]
+    fresh = one(users=["amy"], crossing="split")
+    assert fresh.coverage(amy, "user_out", "+12065550188", **asked).seconds == 100 + 600  # type: ignore[arg-type]
+
+
 # --- alerts and reports
 
 

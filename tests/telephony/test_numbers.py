@@ -59,6 +59,7 @@ def test_a_number_is_known_by_its_digits(text: str, kind: str, digits: str, leng
     [
         *("+", "*", "****", "+*", "Tom Hughes", "tel:+1425", "+1425x", "++1425", "1+425", "+0123456789", "00441234567"),
         *("+1234567890123456", "+123456789012345*", "\uff11\uff12\uff13\uff14\uff15\uff16\uff17", "+1425\n5550123"),
+        *("+44 (0)7911 123456", "+39(0)6 698 12345"),
     ],
 )
 def test_what_names_no_telephone_is_refused(text: str) -> None:

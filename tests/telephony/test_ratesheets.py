@@ -158,6 +158,12 @@ def test_columns_may_be_named() -> None:
     assert (rate.prefix, rate.price_per_minute) == ("1425", usd("0.02"))
 
 
+def test_a_byte_order_mark_hides_no_column_that_is_named() -> None:
+    rows = list(parsed('\ufeff"Area",Price\n1425,0.01\nx,0.01\n'))
+    assert only(rows[0], currency="USD", columns={"prefix": "Area"}).prefix == "1425"
+    assert refused(rows[1], currency="USD", columns={"prefix": "Area"}).column == "Area"
+
+
 def test_a_named_column_that_is_not_there_is_missing_in_every_row() -> None:
     error = refused(ROW, columns={"price_per_minute": "Peak"})
     assert (error.row_number, error.column, error.value) == (1, "Peak", None)
@@ -261,6 +267,11 @@ def test_another_rate_for_the_same_prefix_is_reported_with_both_rows() -> None:
     errors: list[RowError] = []
     card = read(ROW, ROW | {"Price": "0.02"}, on_error=errors.append)
     assert [rate.price_per_minute for rate in card.rates] == [usd("0.013")]
+
+
+def test_the_same_price_for_another_but_overlapping_time_is_no_duplicate_and_is_reported() -> None:
+    error = refused(ROW, ROW | {"Effective from": "2025-01-01"})
+    assert (error.row_number, error.column) == (2, "Prefix")
 
 
 def test_rates_of_other_times_or_directions_are_no_duplicates() -> None:

@@ -226,6 +226,10 @@ def test_short_codes_are_free_unless_the_card_has_a_rate_of_just_those_digits() 
     assert deck.rate_for("4112345", at=AT) is switzerland
 
 
+def test_a_short_code_with_masked_digits_may_be_any_and_is_refused_by_name() -> None:
+    assert no_rate(card(Rate("118500", usd("3"))), "118***").reason == "masked"
+
+
 def test_a_card_may_refuse_short_codes() -> None:
     deck = card(Rate("118500", usd("3")), short_codes="refused")
     assert no_rate(deck, "411").reason == "no_rate"
@@ -234,7 +238,18 @@ def test_a_card_may_refuse_short_codes() -> None:
 
 @pytest.mark.parametrize(
     "number",
-    ["sip:tom@contoso.com", "+", "*", "+***", "++1425", "1+425", "+0123456789", "004930123456", "+1" + "4" * 15],
+    [
+        "sip:tom@contoso.com",
+        "+",
+        "*",
+        "+***",
+        "++1425",
+        "1+425",
+        "+0123456789",
+        "004930123456",
+        "+1" + "4" * 15,
+        "+1425\u0663\u0663\u0663\u0663",
+    ],
 )
 def test_what_is_no_number_is_refused_even_if_a_rate_is_for_all(number: str) -> None:
     with pytest.raises(InvalidValueError) as caught:

@@ -68,7 +68,8 @@ SEARCH = settings(
 
 
 def billionths(money: Money) -> int:
-    return int(money.amount.scaleb(9))
+    numerator, denominator = money.amount.as_integer_ratio()
+    return numerator * 10**9 // denominator
 
 
 class AllSeenError(Exception):

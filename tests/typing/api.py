@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import assert_type
 
+from hypothesis.strategies import SearchStrategy
+
 from commcredits import (
     AsyncInMemoryStorage,
     AsyncLedgerService,
@@ -50,6 +52,7 @@ from commcredits.telephony import (
     reconcile,
     write_pstn_rows,
 )
+from commcredits.testing import FaultyPaymentMethod, FaultyStorage, PaymentTrial, strategies
 
 
 def money(ten: Money, five: Money) -> None:
@@ -165,3 +168,15 @@ async def bills(
     assert_type(reconcile(calls, map(card.rate_call, calls)), Reconciliation)
     bill(awaited, "acme", calls, card, unused)  # type: ignore[arg-type]
     total.by("colour")  # type: ignore[arg-type]
+
+
+def for_tests(ten: Money) -> None:
+    """Strategies say what they give, and what fails stands where what it fails for stood."""
+    assert_type(strategies.monies(ten, currency="USD"), SearchStrategy[Money])
+    assert_type(strategies.events(), SearchStrategy[Event])
+    assert_type(strategies.call_records(), SearchStrategy[CallRecord])
+    faulty: Storage = FaultyStorage(storage, seed=1)
+    LedgerService(faulty, FaultyPaymentMethod(card, seed=1, failure_rate=0.5))
+    FaultyStorage(async_storage, seed=1)  # type: ignore[arg-type]
+    PaymentTrial(payment_method=card, taken=list, pays="visa", declines="stolen")
+    strategies.monies("10.00")  # type: ignore[arg-type]

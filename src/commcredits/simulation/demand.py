@@ -193,6 +193,13 @@ def fit_demand(usage: Iterable[tuple[datetime, Money]], *, time_zone: str = "UTC
 
     Raises: InvalidValueError for usage of less than seven days; WrongTypeError, CurrencyMismatchError.
     """
+    return demand_of_days(usage, time_zone)
+
+
+def demand_of_days(
+    usage: Iterable[tuple[datetime, Money]], time_zone: str, days: tuple[date, date] | None = None
+) -> Demand:
+    """As `fit_demand`; `days` are the first and the last of them, where usage need be on neither."""
     place = zone(time_zone)
     hours: Counter[tuple[date, int]] = Counter()
     costs: list[int] = []
@@ -204,7 +211,7 @@ def fit_demand(usage: Iterable[tuple[datetime, Money]], *, time_zone: str = "UTC
         hours[at.date(), at.hour] += 1
     if currency is None:
         raise InvalidValueError("usage", (), "there is none")
-    first, last = min(hours)[0], max(hours)[0]
+    first, last = (min(hours)[0], max(hours)[0]) if days is None else days
     dates = [first + number * _DAY for number in range((last - first).days + 1)]
     if len(dates) < DAYS_LEAST:
         raise InvalidValueError(

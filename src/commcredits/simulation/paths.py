@@ -363,7 +363,7 @@ class Paths:
             count.window[over] = number
             count.times[over] = count.amount[over] = 0
             reached = (count.times[paths] >= count.times_most) | (count.amount[paths] + amounts > count.most)
-            until[reached & (until < ends_at)] = ends_at
+            until[reached] = ends_at  # of one of them: another is met again then
         free = until == 0
         for ends_at in {ends_at for _, ends_at in windows if ends_at <= self._calendar.end}:
             waiting = paths[until == ends_at]

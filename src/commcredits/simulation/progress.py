@@ -59,8 +59,12 @@ def _bar(what: str) -> tuple[Report, Callable[[], None]]:
     """A bar of tqdm, else of rich."""
     try:
         tqdm = optional("tqdm", "a progress bar")
-    except ImportError:
-        return _rich_bar(what)
+    except ImportError as missing:
+        try:
+            rich = optional("rich.progress", "a progress bar")
+        except ImportError:
+            raise missing from None
+        return _rich_bar(rich, what)
     bar: Any = tqdm.tqdm(desc=what)
 
     def show(done: int, total: int) -> None:
@@ -70,12 +74,7 @@ def _bar(what: str) -> tuple[Report, Callable[[], None]]:
     return show, bar.close
 
 
-def _rich_bar(what: str) -> tuple[Report, Callable[[], None]]:
-    try:
-        rich: Any = optional("rich.progress", "a progress bar")
-    except ImportError:
-        optional("tqdm", "a progress bar")
-        raise
+def _rich_bar(rich: Any, what: str) -> tuple[Report, Callable[[], None]]:
     bar = rich.Progress()
     task = bar.add_task(what, total=None)
     bar.start()

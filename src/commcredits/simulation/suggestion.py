@@ -2,7 +2,7 @@
 
 This is the inventory problem (s, Q) under continuous review: the threshold is the reorder point s, the amount the order
 quantity Q, the time that a charge takes the lead time, and the share of time with credit the ready rate. See Silver,
-Pyke and Thomas, "Inventory and Production Management in Supply Chains" (4th ed., 2017), ch. 6 and 7, and Zipkin,
+Pyke and Thomas, "Inventory and Production Management in Supply Chains" (4th ed., 2017), ch. 6, and Zipkin,
 "Foundations of Inventory Management" (2000), ch. 6.
 """
 
@@ -17,8 +17,9 @@ import attrs
 
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.money import BILLION, Money, _of
-from commcredits.policy import RechargePolicy, Terms
-from commcredits.simulation.demand import START, Demand, fit_demand
+from commcredits.policy import RechargePolicy, Terms, check_money
+from commcredits.simulation.circumstances import Circumstances
+from commcredits.simulation.demand import START, Demand, demand_of_days
 from commcredits.simulation.extras import numpy
 from commcredits.simulation.progress import nobody, reporting
 from commcredits.simulation.trajectories import simulate_many
@@ -43,7 +44,7 @@ _HOUR = timedelta(hours=1)
 _STEPS_EXPECTED = 30  # simulations that a search takes, give or take; for the progress bar
 _THRESHOLDS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 _AMOUNTS = (0.5, 0.75, 1.0, 1.5, 2.0)
-_MULTIPLES_MOST = 2**20
+_AMOUNTS_MOST = 1000  # times the guess
 _ONE_SIDED_95 = 1.645  # standard errors
 _GOLDEN = (5**0.5 - 1) / 2  # multiples of it are spread evenly between whole numbers, however many are taken
 
@@ -74,7 +75,8 @@ class Suggestion:
         charge_delay, out_of_credit_at_most, recharges_per_month_at_most: as asked.
         in_sample: on paths of the demand that was fitted, on which the policy was chosen.
         out_of_sample: on paths made of the days that were held out.
-        out_of_credit_bound: 95 percent sure not to be exceeded, by how much the resamplings of those days differ.
+        out_of_credit_bound: 95 percent sure not to be exceeded, by how much the resamplings of those days differ. None:
+            credit ran out in none of them, and what was never seen cannot be bounded so.
         confidence: the share of resamplings of the days held out in which both promises were kept.
         days, held_out: of how many days the usage was, and how many of them the fit did not see.
         curve: the figures of other thresholds with this amount, the smallest first.
@@ -87,7 +89,7 @@ class Suggestion:
     recharges_per_month_at_most: float
     in_sample: PolicyFigures
     out_of_sample: PolicyFigures
-    out_of_credit_bound: float
+    out_of_credit_bound: float | None
     confidence: float
     days: int
     held_out: int
@@ -121,7 +123,12 @@ class Suggestion:
                     _percent(seen.out_of_credit),
                     _percent(unseen.out_of_credit),
                 ),
-                ("  at most, 95 % sure", None, None, _percent(self.out_of_credit_bound)),
+                (
+                    "  at most, 95 % sure",
+                    None,
+                    None,
+                    "never seen" if self.out_of_credit_bound is None else _percent(self.out_of_credit_bound),
+                ),
                 (
                     "Recharges a month",
                     f"≤ {self.recharges_per_month_at_most:g}",
@@ -167,7 +174,7 @@ def suggest_policy(
     """The smallest amount and threshold that keep a promise to customers whose usage goes on as it was.
 
     The promise: no credit for at most such a share of time, and on average at most so many recharges a month. It is
-    sought on `paths` of `days` of the demand fitted to the first two thirds of the usage, and checked on the last
+    sought on `paths` of `days` each of the demand fitted to the first two thirds of the usage, and checked on the last
     third: whole days of it are drawn over and over. Usage of a step comes at its beginning, and none is refused.
     Threshold and amount are whole currency units, of more than a thousand three digits; amounts are multiples of
     `Terms.purchase_step` and no less than `Terms.minimum_purchase`. `terms` are the currency's defaults and `time_zone`
@@ -185,10 +192,16 @@ def suggest_policy(
     pairs = sorted(usage, key=lambda pair: pair[0])
     if not pairs:
         raise InvalidValueError("usage", (), "there is none")
-    given = Terms(pairs[0][1].currency) if terms is None else terms
+    given = Terms(check_money("usage", pairs[0][1]).currency) if terms is None else terms
     if not isinstance(given, Terms):
         raise WrongTypeError("terms", terms, "Terms")
+    check_money("usage", pairs[0][1], given.currency)
     given = attrs.evolve(given, overdraft_limit=None)
+    Circumstances(given, Money.zero(given.currency), charge_delay, decline_probability, seed)
+    if not isinstance(step, timedelta):
+        raise WrongTypeError("step", step, "a timedelta")
+    if step <= timedelta(0) or timedelta(days=1) % step:
+        raise InvalidValueError("step", step, "a day is no whole number of such steps")
     known = UsageDays.of(pairs, given.time_zone if time_zone is None else time_zone, step)
     if len(known) < DAYS_LEAST:
         raise InvalidValueError(
@@ -196,7 +209,7 @@ def suggest_policy(
         )
     seen, unseen = known.split()
     search = _Search(
-        fit_demand(seen.pairs, time_zone=seen.time_zone),
+        demand_of_days(seen.pairs, seen.time_zone, (seen.first, seen.last)),
         (out_of_credit_at_most, recharges_per_month_at_most),
         {
             "terms": given,
@@ -223,7 +236,7 @@ def suggest_policy(
         recharges_per_month_at_most=recharges_per_month_at_most,
         in_sample=chosen,
         out_of_sample=out_of_sample,
-        out_of_credit_bound=out_of_sample.out_of_credit + _ONE_SIDED_95 * stdev(shares),
+        out_of_credit_bound=out_of_sample.out_of_credit + _ONE_SIDED_95 * stdev(shares) if any(shares) else None,
         confidence=kept / RESAMPLINGS,
         days=len(known),
         held_out=len(unseen),
@@ -245,7 +258,9 @@ class _Search:
         self._done = 0
         terms: Terms = given["terms"]
         self._currency = terms.currency
-        per_month = float(self._costs.sum(axis=1, dtype=float).mean()) / (size[1] / (_MONTH / timedelta(days=1)))
+        whole = float(self._costs.sum(axis=1, dtype=float).mean())
+        self._half = whole / 2
+        per_month = whole / (timedelta(size[1]) / _MONTH)
         if not per_month:
             raise InvalidValueError("usage", demand.cost_per_day, "costs nothing, so any policy will do")
         self._amount_guess = per_month / promise[1]
@@ -276,13 +291,20 @@ class _Search:
             return figures.recharges_per_month <= recharges
 
         guess = max(ceil(self._amount_guess / self._amount_unit), self.amount_least)
-        amount = _smallest(few_enough, guess, self.amount_least, "recharges_per_month_at_most", recharges)
+        amount = _smallest(few_enough, guess, self.amount_least, _AMOUNTS_MOST * guess)
+        if amount is None:
+            raise InvalidValueError("recharges_per_month_at_most", recharges, "no amount keeps this promise")
 
         def credit_enough(threshold: int) -> bool:
             (figures,) = self.figures([threshold], [amount])
             return figures.out_of_credit <= credit
 
-        return amount, _smallest(credit_enough, threshold, 1, "out_of_credit_at_most", credit)
+        # A threshold that lasts for nearly all of the simulation would hide what comes after it.
+        found = _smallest(credit_enough, threshold, 1, max(ceil(self._half / self._threshold_unit), 1))
+        if found is None:
+            why = f"no threshold keeps this promise that lasts less than half of the {self._size[1]} days simulated"
+            raise InvalidValueError("out_of_credit_at_most", credit, why)
+        return amount, found
 
     def figures(self, thresholds: Iterable[int], amounts: Iterable[int]) -> list[PolicyFigures]:
         """What each combination comes to on the paths of the fitted demand."""
@@ -354,19 +376,20 @@ def _keeps(figures: PolicyFigures, credit: float, recharges: float) -> bool:
     return figures.out_of_credit <= credit and figures.recharges_per_month <= recharges
 
 
-def _smallest(fits: Callable[[int], bool], guess: int, least: int, parameter: str, promise: float) -> int:
-    """The smallest number that fits, from `least` up, looked for from a guess on: those above fit too."""
-    low, high, stride = least, guess, max(guess // 16, 1)
-    if fits(guess):
+def _smallest(fits: Callable[[int], bool], guess: int, least: int, most: int) -> int | None:
+    """The smallest number from `least` to `most` that fits, looked for from a guess on; all above it fit too."""
+    low, high, stride = least, min(guess, most), max(guess // 16, 1)
+    if fits(high):
         while high > least and fits(max(high - stride, least)):
             high, stride = max(high - stride, least), 2 * stride
         low = max(high - stride, least)
     else:
-        while not fits(high + stride):
-            low, high, stride = high + stride, high + stride, 2 * stride
-            if stride > _MULTIPLES_MOST:
-                raise InvalidValueError(parameter, promise, "no policy keeps this promise")
-        low, high = high + 1, high + stride
+        while True:
+            if high == most:
+                return None
+            low, high, stride = high + 1, min(high + stride, most), 2 * stride
+            if fits(high):
+                break
     while low < high:
         middle = (low + high) // 2
         if fits(middle):

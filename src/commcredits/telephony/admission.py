@@ -15,7 +15,7 @@ from commcredits.state import LedgerReads
 from commcredits.telephony.allowances import AllowanceState, Coverage
 from commcredits.telephony.intents import CallIntent
 from commcredits.telephony.numbers import country_of, read_number
-from commcredits.telephony.plans import ZONE_A, is_domestic_call
+from commcredits.telephony.plans import ZONE_A, check_prefixes, is_domestic_call
 from commcredits.telephony.rates import check_seconds
 from commcredits.telephony.rating import NoRateError, RateCard
 from commcredits.telephony.subscribers import Subscriber
@@ -97,6 +97,7 @@ def admit(
     if card.currency != ledger.currency:
         raise CurrencyMismatchError(ledger.currency, card.currency)
     check_seconds("at_most_seconds", at_most_seconds, least=1)
+    not_dialled = check_prefixes("not_dialled", not_dialled)
     return _Question(
         call_intent, subscriber, allowances, ledger, card, utc(at, "at"), not_dialled, at_most_seconds
     ).answer()
@@ -122,8 +123,6 @@ class _Question:
         if reason is not None:
             return Admission(reason=reason)
         allowance, covered = self._coverage()
-        if allowance is not None and covered >= self.at_most_seconds:
-            return Admission(paid_by="allowance", max_seconds=covered, covered_seconds=covered)
         splits = allowance is not None and allowance.crossing == "split"
         bought = self._affordable(from_second=covered if splits else 0)
         if covered:
@@ -145,7 +144,8 @@ class _Question:
             return True
         if known.direction == "inbound":
             return not (self.intent.is_toll_free or self._pays_per_minute)
-        kind = read_number(number, self.card.emergency_numbers).kind
+        kind = read_number(number).kind
+        # The card has the last word on short codes, and may know more emergency numbers among them.
         return kind == "emergency" or (kind == "short_code" and self._costs_nothing())
 
     def _costs_nothing(self) -> bool:

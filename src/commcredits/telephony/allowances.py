@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import attrs
 
-from commcredits.command import check_name
+from commcredits.command import check_name, check_text
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.numbers import country_of
 from commcredits.telephony.plans import PAY_PER_MINUTE, CallingPlan, DialOutPlan, MinuteKind, pool_country
+from commcredits.telephony.rates import check_seconds
 from commcredits.telephony.subscribers import Subscriber
 from commcredits.times import utc, window, zone
 
@@ -151,7 +152,11 @@ class Allowance:
         return allowances
 
     def limit_seconds(self, kind: MinuteKind) -> int:
-        """How many seconds of a kind there are in a month: in the pool, or where there is none, for each user."""
+        """How many seconds of a kind there are in a month: in the pool, or where there is none, for each user.
+
+        Raises: WrongTypeError.
+        """
+        check_text("kind", kind)
         minutes = self.plan.minutes.get(kind, 0)
         return minutes * 60 * (self.licences if self.plan.is_pooled else 1)
 
@@ -289,6 +294,11 @@ class AllowanceState:
 
         Raises: as `use`.
         """
+        if not isinstance(subscriber, Subscriber):
+            raise WrongTypeError("subscriber", subscriber, "a Subscriber")
+        for parameter, text in (("call_type", call_type), ("context", context), ("country", country)):
+            check_text(parameter, text)
+        check_seconds("at_most_seconds", at_most_seconds)
         found = self._index.find(
             subscriber.user_id,
             call_type,

@@ -9,6 +9,7 @@ import attrs
 
 from commcredits.command import check_name, check_text
 from commcredits.errors import InvalidValueError, WrongTypeError
+from commcredits.policy import check_money
 from commcredits.telephony.rates import Direction, check_direction, check_seconds
 from commcredits.telephony.rating import RateCard, RatedCall
 from commcredits.times import utc
@@ -84,12 +85,21 @@ class MeteredCall:
         return self.started_at + timedelta(seconds=self.covered_seconds)
 
     def rated(self, seconds: int) -> RatedCall:
-        """What the call comes to if it lasts so long."""
+        """What the call comes to if it lasts so long.
+
+        Raises: WrongTypeError, InvalidValueError.
+        """
+        check_seconds("seconds", seconds)
         paid = max(0, seconds - self.covered_seconds)
         return self.card.rate(self.number, paid, at=self.paid_from, direction=self.direction)
 
     def longest(self, funds: Money, at_most_seconds: int) -> int:
-        """How long the call can last on these funds, all that it costs from its start on counted."""
+        """How long the call can last on these funds, all that it costs from its start on counted.
+
+        Raises: WrongTypeError, InvalidValueError, CurrencyMismatchError.
+        """
+        check_money("funds", funds, self.card.currency)
+        check_seconds("at_most_seconds", at_most_seconds)
         if at_most_seconds <= self.covered_seconds:
             return at_most_seconds
         return self.covered_seconds + self.card.longest_affordable(

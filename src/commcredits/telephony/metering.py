@@ -73,13 +73,14 @@ class Meter:
 
     def longest(self, rate: Rate, at: datetime, available: int, at_most_seconds: int) -> int:
         """The most seconds, up to `at_most_seconds`, that cost no more than so many billionths."""
-        changes = self._changes(rate, at, at_most_seconds) if rate.time_bands else ((0, None),)
-
-        def cost(seconds: int) -> int:
-            return self._cost(rate, _worth(rate, self._by_band(rate, seconds, changes)))
-
-        # A longer call never costs less.
-        return bisect_right(range(1, at_most_seconds + 1), available, key=cost)
+        # A longer call never costs less, so the last that can be paid is found by halving.
+        seconds = range(1, at_most_seconds + 1)
+        if not rate.time_bands:
+            return bisect_right(seconds, available, key=lambda each: self.metered(rate, at, each)[2])
+        changes = self._changes(rate, at, at_most_seconds)
+        return bisect_right(
+            seconds, available, key=lambda each: self._cost(rate, _worth(rate, self._by_band(rate, each, changes)))
+        )
 
     def _billed(self, rate: Rate, length: int, scale: int = 1) -> int:
         """How many seconds are billed of a length, free seconds taken off, that is in parts of a second: `scale`."""

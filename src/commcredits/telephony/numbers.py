@@ -7,6 +7,7 @@ phonenumbers, of the extra `telephony`; the rest needs none.
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +35,7 @@ SHORT_CODE_DIGITS_MAX = 6
 
 _ANONYMOUS = frozenset({"", "anonymous", "private", "restricted", "unavailable", "unknown", "withheld"})
 _SEPARATORS = str.maketrans("", "", " \t\u00a0-.()/")
+_TRUNK_DIGIT = "(0)"
 _NUMBER = re.compile(r"(\+?)([0-9]*)([0-9*]*)")
 
 Kind = Literal["international", "short_code", "emergency", "anonymous"]
@@ -58,7 +60,7 @@ class Number:
         return self.length > len(self.digits)
 
 
-def read_number(number: str, emergency_numbers: frozenset[str] = EMERGENCY_NUMBERS) -> Number:
+def read_number(number: str, emergency_numbers: AbstractSet[str] = EMERGENCY_NUMBERS) -> Number:
     """What a number is, by its digits alone.
 
     A plus may be missing, and spaces and hyphens be there. Up to six digits without a plus are a short code, or an
@@ -66,12 +68,17 @@ def read_number(number: str, emergency_numbers: frozenset[str] = EMERGENCY_NUMBE
     withheld.
 
     Raises: WrongTypeError; InvalidValueError for what is no number, for one that begins with 0 (dialled within a
-    country, it names none), and for one of more than 15 digits. Nothing was made.
+    country, it names none) or has `(0)` in it, and for one of more than 15 digits. Nothing was made.
     """
     if not isinstance(number, str):
         raise WrongTypeError("number", number, "text, such as '+14255550123'")
+    if not isinstance(emergency_numbers, AbstractSet):
+        raise WrongTypeError("emergency_numbers", emergency_numbers, "a set of text")
     if number.strip().lower() in _ANONYMOUS:
         return Number("anonymous", "", 0)
+    if _TRUNK_DIGIT in number:
+        # Which is left out from abroad in most countries, and kept in some: with or without it, another prefix counts.
+        raise InvalidValueError("number", number, f"{_TRUNK_DIGIT} is dialled within a country alone")
     parts = _NUMBER.fullmatch(number.translate(_SEPARATORS))
     if parts is None:
         raise InvalidValueError("number", number, "not a telephone number")
@@ -166,6 +173,8 @@ def to_e164(text: str, country: str) -> str:
 
     if not isinstance(text, str):
         raise WrongTypeError("text", text, "text, such as '020 7946 0123'")
+    if not isinstance(country, str):
+        raise WrongTypeError("country", country, "a country's code")
     if "*" in text:
         # phonenumbers would drop the stars, and take what is left for the whole number.
         raise InvalidValueError("text", text, "has masked digits")

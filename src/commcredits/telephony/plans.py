@@ -82,16 +82,24 @@ def _check_minutes(parameter: str, value: object) -> None:
         raise InvalidValueError(parameter, value, f"not from 0 to {MINUTES_MAX}")
 
 
-def _prefixes(values: Iterable[str]) -> tuple[str, ...]:
+def check_prefixes(parameter: str, values: object) -> tuple[str, ...]:
+    """`values` as a tuple, if they are prefixes.
+
+    Raises: WrongTypeError, InvalidValueError.
+    """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise WrongTypeError("not_included", values, "prefixes")
+        raise WrongTypeError(parameter, values, "prefixes")
     prefixes = tuple(values)
     for prefix in prefixes:
         if not isinstance(prefix, str):
-            raise WrongTypeError("not_included", prefix, "a prefix")
+            raise WrongTypeError(parameter, prefix, "a prefix")
         if not (prefix.isascii() and prefix.isdigit()):
-            raise InvalidValueError("not_included", prefix, "not digits alone")
+            raise InvalidValueError(parameter, prefix, "not digits alone")
     return prefixes
+
+
+def _not_included(values: Iterable[str]) -> tuple[str, ...]:
+    return check_prefixes("not_included", values)
 
 
 @attrs.frozen(order=False)
@@ -116,7 +124,7 @@ class CallingPlan:
     international_minutes: int = 0
     exhaustion: Exhaustion = attrs.field(default="separate", kw_only=True)
     is_pooled: bool = attrs.field(default=True, kw_only=True)
-    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_prefixes)
+    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_not_included)
 
     def __attrs_post_init__(self) -> None:
         _check_code(self.code)
@@ -145,6 +153,7 @@ class CallingPlan:
 
         Raises: InvalidValueError for a code that is none of these; WrongTypeError. Nothing was made.
         """
+        _check_code(code)
         check_country("country", country)
         if code not in _TEAMS_PLANS:
             raise InvalidValueError("code", code, f"not one of {', '.join(_TEAMS_PLANS)}")
@@ -197,7 +206,7 @@ class DialOutPlan:
     # "Audio Conferencing subscription dial-out": 60 minutes × user licences × calendar month, since December 2019.
     dial_out_minutes: int = 60
     countries: frozenset[str] = attrs.field(default=ZONE_A, kw_only=True)
-    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_prefixes)
+    not_included: tuple[str, ...] = attrs.field(default=SHARED_COST_PREFIXES, kw_only=True, converter=_not_included)
 
     exhaustion = "separate"
     is_pooled = True

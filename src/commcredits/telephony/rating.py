@@ -11,6 +11,7 @@ import attrs
 from commcredits.errors import CommCreditsError, InvalidValueError, WrongTypeError, shown
 from commcredits.money import Money, _divided, _of
 from commcredits.policy import check_money
+from commcredits.telephony.calls import CallRecord
 from commcredits.telephony.codes import call_type_of
 from commcredits.telephony.metering import MINUTE, Meter, SecondsByBand, check_choice
 from commcredits.telephony.numbers import EMERGENCY_NUMBERS, NUMBER_DIGITS_MAX, read_number
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from commcredits.telephony.calls import CallRecord
     from commcredits.telephony.pstn import RowError
     from commcredits.telephony.timebands import TimeBand
 
@@ -234,9 +234,10 @@ class RateCard:
         return self._found(number, utc(at, "at"), direction)
 
     def _found(self, number: str, at: datetime, direction: Direction) -> Rate:
-        table = self._tables.get(direction)
-        if table is None:
-            raise InvalidValueError("direction", direction, f"neither {' nor '.join(DIRECTIONS)}")
+        try:
+            table = self._tables[direction]
+        except (KeyError, TypeError):
+            raise InvalidValueError("direction", direction, f"neither {' nor '.join(DIRECTIONS)}") from None
         # The usual case, told by the fewest steps: a plus, a digit from 1 to 9, digits.
         if number.__class__ is str and "+1" <= number < "+:" and number[1:].isdecimal() and number.isascii():
             rate = table.longest(number, at)
@@ -281,8 +282,11 @@ class RateCard:
         So a call that came in to a toll-free number is rated by that number. Calls to and from emergency numbers, by
         their call type, are free whatever the number. A record without call type and direction is outbound.
 
-        Raises: as `rate_for`; InvalidValueError for a call type that does not tell the direction. Nothing was recorded.
+        Raises: as `rate_for`; WrongTypeError; InvalidValueError for a call type that does not tell the direction.
+            Nothing was recorded.
         """
+        if not isinstance(call_record, CallRecord):
+            raise WrongTypeError("call_record", call_record, "a CallRecord")
         number, at = call_record.callee_number, call_record.started_at
         kind = call_type_of(call_record.call_type)
         direction: Any = call_record.direction if kind is None else kind.direction

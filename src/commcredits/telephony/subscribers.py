@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import attrs
 
-from commcredits.command import check_name
+from commcredits.command import check_name, check_text
 from commcredits.errors import InvalidValueError, WrongTypeError
 from commcredits.telephony.plans import CallingPlan, DialOutPlan, check_country
 
@@ -43,9 +43,9 @@ class DialOutPolicy:
     def named(cls, name: str) -> DialOutPolicy:
         """One of Microsoft's twelve policies, by its name, such as `DialoutCPCZoneAPSTNDomestic`.
 
-        Raises: InvalidValueError when there is none of that name. Nothing was made.
+        Raises: WrongTypeError; InvalidValueError when there is none of that name. Nothing was made.
         """
-        found = _POLICIES.get(name)
+        found = _POLICIES.get(check_text("name", name))
         if found is None:
             raise InvalidValueError("name", name, "not the name of an outbound calling restriction policy")
         return cls(*found)

@@ -108,7 +108,7 @@ def stretches(
 def _moments(bands: tuple[TimeBand, ...], start: datetime, end: datetime, time_zone: str) -> list[datetime]:
     """The instants in `[start, end)` at which another band may begin to hold, in order; `start` is one."""
     place = zone(time_zone)
-    clocks = {_MIDNIGHT, *(band.start for band in bands), *(band.end for band in bands)}
+    clocks = {clock for band in bands for clock in (band.start, band.end)}
     moments = {start}
     day, last_day = start.astimezone(place).date(), end.astimezone(place).date()
     while day <= last_day:
