@@ -268,12 +268,13 @@ def test_what_is_to_be_spoiled_is_taken(name: str) -> None:
 def test_what_is_not_taken_is_refused_by_name_and_changes_nothing(name: str, data: st.DataObject) -> None:
     house = House()
     before = house.looked_at()
-    for parameter in ways_in(house)[name][1]:
-        function, arguments = ways_in(house)[name]
+    function, arguments = ways_in(house)[name]
+    for parameter in tuple(arguments):
         error = refusal(function, arguments | {parameter: data.draw(HOSTILE, label=parameter)})
         if error is None:
             house = House()
             before = house.looked_at()
+            function, arguments = ways_in(house)[name]
         assert house.looked_at() == before
 
 
