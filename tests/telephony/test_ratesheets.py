@@ -260,7 +260,7 @@ def test_the_same_rate_twice_is_one_whatever_it_is_called() -> None:
     assert only(ROW, ROW | {"Destination": "Redmond"}).name == ""
 
 
-@pytest.mark.parametrize("prefix", [-1, 10**15, 10**5000])
+@pytest.mark.parametrize("prefix", [-1, 10**15, 10**5000], ids=["negative", "long", "very long"])
 def test_a_number_that_is_no_prefix_is_reported(prefix: int) -> None:
     error = refused({"prefix": prefix, "price": "0.01"}, currency="USD")
     assert (error.row_number, error.column, error.value) == (1, "prefix", prefix)

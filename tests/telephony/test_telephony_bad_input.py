@@ -40,7 +40,7 @@ HOSTILE = st.one_of(
     ),
     st.timedeltas(),
     st.sampled_from([time(1), time(1, tzinfo=UTC)]),
-    st.sampled_from([OBJECT, object, len, usd]),
+    st.sampled_from([OBJECT, repr, type]),  # what a callback raises passes through, so these raise nothing
     st.sampled_from([usd(-1), usd(0), usd("0.001"), cc.Money(1, "EUR"), usd(1) * 10**30]),
     st.lists(st.none() | st.integers() | st.text(max_size=1), max_size=2),
     st.tuples(st.text(max_size=1), st.text(max_size=1)),
