@@ -260,6 +260,13 @@ def test_the_same_rate_twice_is_one_whatever_it_is_called() -> None:
     assert only(ROW, ROW | {"Destination": "Redmond"}).name == ""
 
 
+@pytest.mark.parametrize("prefix", [-1, 10**15, 10**5000], ids=["negative", "long", "very long"])
+def test_a_number_that_is_no_prefix_is_reported(prefix: int) -> None:
+    error = refused({"prefix": prefix, "price": "0.01"}, currency="USD")
+    assert (error.row_number, error.column, error.value) == (1, "prefix", prefix)
+    assert error.why == "is not the digits of a prefix"
+
+
 def test_another_rate_for_the_same_prefix_is_reported_with_both_rows() -> None:
     error = refused(ROW, ROW | {"Prefix": "44"}, ROW | {"Price": "0.02"})
     assert (error.row_number, error.column, error.value) == (3, "Prefix", "1425")

@@ -40,7 +40,7 @@ HOSTILE = st.one_of(
     ),
     st.timedeltas(),
     st.sampled_from([time(1), time(1, tzinfo=UTC)]),
-    st.sampled_from([OBJECT, object, len, usd]),
+    st.sampled_from([OBJECT, repr, type]),  # what a callback raises passes through, so these raise nothing
     st.sampled_from([usd(-1), usd(0), usd("0.001"), cc.Money(1, "EUR"), usd(1) * 10**30]),
     st.lists(st.none() | st.integers() | st.text(max_size=1), max_size=2),
     st.tuples(st.text(max_size=1), st.text(max_size=1)),
@@ -268,12 +268,13 @@ def test_what_is_to_be_spoiled_is_taken(name: str) -> None:
 def test_what_is_not_taken_is_refused_by_name_and_changes_nothing(name: str, data: st.DataObject) -> None:
     house = House()
     before = house.looked_at()
-    for parameter in ways_in(house)[name][1]:
-        function, arguments = ways_in(house)[name]
+    function, arguments = ways_in(house)[name]
+    for parameter in tuple(arguments):
         error = refusal(function, arguments | {parameter: data.draw(HOSTILE, label=parameter)})
         if error is None:
             house = House()
             before = house.looked_at()
+            function, arguments = ways_in(house)[name]
         assert house.looked_at() == before
 
 

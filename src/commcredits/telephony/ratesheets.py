@@ -53,6 +53,7 @@ _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _WHOLE = re.compile(r"[0-9]{1,9}")
 _INCREMENTS = re.compile(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*")
 _PREFIX = re.compile(r"\+?[0-9]{1,15}")
+_PREFIX_END = 10**15
 
 
 def read_rate_rows(
@@ -249,6 +250,8 @@ class _Cells:
         if value is None:
             return ""
         if field == "prefix" and isinstance(value, int) and not isinstance(value, bool):
+            if not 0 <= value < _PREFIX_END:  # some integers are too long to be written out
+                raise self.refusal(field, "is not the digits of a prefix")
             return str(value)
         raise self.refusal(field, f"is {type(value).__name__}, not text")
 
