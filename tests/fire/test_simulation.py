@@ -17,7 +17,6 @@ from typing import Any
 import attrs
 import pytest
 from bank import Bank
-from simulation import Simulation, lived
 from world import Machine
 
 from commcredits import (
@@ -34,6 +33,7 @@ from commcredits import (
 )
 from commcredits.appending import Command
 from commcredits.settling import Settler
+from simulation import Simulation, lived
 
 SHORT = 120
 LONG = 2000
