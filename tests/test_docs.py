@@ -35,7 +35,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 # The packages whose public names the reference lists, and modules with a public function or two.
 PACKAGES = (
-    *("commcredits", "commcredits.accounting", "commcredits.simulation"),
+    *("commcredits", "commcredits.accounting", "commcredits.notebook", "commcredits.simulation"),
     *("commcredits.telephony", "commcredits.testing"),
     *("commcredits.storages.sqlite", "commcredits.storages.postgres"),
 )
