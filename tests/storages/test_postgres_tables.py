@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 from databases import T0, postgres_database, usd
-from test_plans import explained
+from test_query_plans import explained
 
 from commcredits import Head, InvalidValueError, Ledger, WrongTypeError
 from commcredits.storages import postgres

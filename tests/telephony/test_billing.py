@@ -40,7 +40,7 @@ from commcredits.telephony import (
     async_bill,
     bill,
 )
-from faults import Fault, plans
+from faults import InjectedFault, plans
 from office import KINDS, Hire, Office
 
 US, GERMANY, TOLL_FREE = "+12065550123", "+493023125042", "+18005550199"
@@ -584,7 +584,7 @@ def test_whatever_fails_a_run_that_is_run_again_bills_each_call_once(
                 try:
                     records = [one.record() for one in calls]
                     result = billed(office, records, minutes(included), batch_size=batch_size)
-                except Fault:
+                except InjectedFault:
                     # Nothing is half billed: each call stands as before, as it is to be, or was just undone.
                     check_keys(office)
             assert consumed(office) == {name: cost for name, cost in expected.items() if cost}

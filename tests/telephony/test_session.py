@@ -38,7 +38,7 @@ from commcredits.telephony import (
     SessionEndedError,
 )
 from commcredits.telephony.session_ledger import OnLedger
-from faults import Fault, plans
+from faults import InjectedFault, plans
 from office import KINDS, Office
 
 MINUTE = timedelta(minutes=1)
@@ -587,7 +587,7 @@ def test_whatever_fails_and_is_repeated_or_started_again_each_second_is_paid_onc
             answered = False
             while not answered:
                 line.wait(timedelta(seconds=1))
-                with suppress(Fault):
+                with suppress(InjectedFault):
                     if line.session is None or request is None or next(choices, False):
                         line.start(call)
                     if request is not None:
