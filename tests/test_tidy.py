@@ -146,7 +146,7 @@ INTERNAL = {
     "storages.rows.EventRow": "a row as it is read",
     "storages.rows.Snapshots": "a part of the storages",
     "storages.steps.Answer": "what the steps of a storage are sent",
-    "storages.steps.Step": "what the steps of a storage ask for",
+    "storages.steps.Fetched": "the same for coroutines",
     "stepping.SteppedPaymentMethod": "a part of LedgerService",
     "statement.Movements": "users see a sequence of Movement",
     "statement.StatementDraft": "what a service draws a statement up in",

@@ -7,6 +7,7 @@ refusal, or nothing to record) is decided again on a ledger freshly loaded.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -75,7 +76,7 @@ class Receipt:
         return cls(events, ledger.balance, ledger.available, ledger.pending_charges)
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Command:
     """A command of the ledger, by name, with its arguments in the order that its digest counts them.
 
@@ -94,15 +95,14 @@ class Command:
         values = self.arguments.values()
         return digest_of((self.name, *(value.version if isinstance(value, Event) else value for value in values)))
 
-    def carry_out(self, ledger: Ledger, at: datetime, earlier: Sequence[Event]) -> tuple[Event, ...]:
+    def carry_out(self, ledger: Ledger, at: datetime, earlier: Sequence[Event] = ()) -> tuple[Event, ...]:
         """Run it on a ledger."""
+        given: dict[str, Any] = {"at": at, "idempotency_key": self.idempotency_key}
         if self.name == "change_payment_methods":
-            methods = self.arguments.values()
-            return ledger.change_payment_methods(*methods, at=at, idempotency_key=self.idempotency_key)
-        more = {} if self.subject is None else {"earlier": earlier}
-        events: tuple[Event, ...] = getattr(ledger, self.name)(
-            **self.arguments, at=at, idempotency_key=self.idempotency_key, **more
-        )
+            return ledger.change_payment_methods(*self.arguments.values(), **given)
+        if self.subject is not None:
+            given["earlier"] = earlier
+        events: tuple[Event, ...] = getattr(ledger, self.name)(**self.arguments, **given)
         return events
 
 
@@ -111,6 +111,8 @@ class Request(Member):
 
     `collects`: of several, refused ones fail alone; else the first refusal fails them all.
     """
+
+    __slots__ = ("answers", "collects", "commands", "due_charge", "failure", "recorded", "refused", "several")
 
     def __init__(self, commands: Sequence[Command], *, several: bool = False, collects: bool = False) -> None:
         super().__init__()
@@ -125,6 +127,7 @@ class Request(Member):
         self.recorded: list[Event] = []
         self.due_charge: Charge | None = None
         self.refused: Money | None = None  # usage refused for lack of funds, whose recharge is to be asked for
+        self.failure: Exception | None = None  # why none of it is to be recorded
 
     @property
     def last_receipt(self) -> Receipt | None:
@@ -167,6 +170,7 @@ class Appender:
             if command.idempotency_key is not None:
                 check_name("idempotency_key", command.idempotency_key)
         if self.in_caller_transaction:
+            self._take(ledger_id)  # nothing is cached there, not from before either
             await self._commit(ledger_id, [request])
         else:
             await self._gate.pass_through(ledger_id, request, self._commit)
@@ -211,12 +215,12 @@ class Appender:
     async def _store(self, ledger_id: str, members: list[Request]) -> None:
         going, later = _with_keys_once(members)
         cached = self._take(ledger_id)
-        lost: CommCreditsError = VersionConflictError(ledger_id, 0)
+        lost: CommCreditsError | None = None
         for attempt in range(_ATTEMPTS_MAX):
             ledger = cached or await self.load(ledger_id)
             version = ledger.version
             batch = _Batch(ledger_id, ledger, self._storage)
-            refused = await batch.decide(going, self._clock)
+            await batch.decide(going, self._clock)
             if cached is not None and not batch.events:
                 cached = None  # nothing to append, so nothing verifies that the cached ledger is up to date
                 continue
@@ -235,10 +239,10 @@ class Appender:
             else:
                 self._keep(ledger_id, ledger)
                 for member in going:
-                    member.settle(refused.get(member))
+                    member.settle(member.failure)
                 break
         else:
-            raise lost
+            raise lost or VersionConflictError(ledger_id, 0)
         if later:
             await self._store(ledger_id, later)
 
@@ -284,8 +288,6 @@ class Appender:
 
     def _take(self, ledger_id: str) -> Ledger | None:
         """Out of the cache, so that a ledger whose append fails is thrown away."""
-        if self.in_caller_transaction:
-            return None
         with self._lock:
             return self._cache.pop(ledger_id, None)
 
@@ -307,13 +309,12 @@ class _Batch:
         self._storage = storage
         self.events: list[Event] = []
 
-    async def decide(self, members: list[Request], clock: Callable[[], datetime]) -> dict[Request, Exception]:
-        """The members that are refused, and why; the others have their answers, and their events are in `events`."""
-        refused: dict[Request, Exception] = {}
+    async def decide(self, members: list[Request], clock: Callable[[], datetime]) -> None:
+        """Let each member fail or have its answers, those events are in `events` then."""
         for member in members:
             member.clear()
-            books, before = self._ledger._books, len(self.events)
-            copied = books.copy() if member.several else None
+            before = len(self.events)
+            copied = self._ledger._books.copy() if member.several else None
             try:
                 at = clock()
                 known = dict(await self._storage.find(self._ledger_id, member.keys)) if member.several else {}
@@ -322,18 +323,21 @@ class _Batch:
                         await self._decide_next(member, command, at, known)
                     except CommCreditsError as error:
                         _collect(member, index, error)
-                own = (
-                    e.charge_id for e in member.recorded if isinstance(e, ChargeRequested) and e.purpose == "purchase"
-                )
-                member.due_charge = self._ledger.due_charge(max(at, self._ledger.as_of), first=next(own, None))
+                if self._ledger._books.charges:
+                    member.due_charge = self._due_charge(member, at)
             except Exception as error:
                 if copied is not None:
                     self._ledger._books = copied
                     del self.events[before:]
                 elif len(self.events) > before:
                     raise  # it failed after it was decided, so the ledger tells of what will not be stored
-                refused[member] = error
-        return refused
+                member.failure = error
+
+    def _due_charge(self, member: Request, at: datetime) -> Charge | None:
+        """The charge to be made after a member's commands: their own purchase, else the oldest due."""
+        recorded = (event for event in member.recorded if isinstance(event, ChargeRequested))
+        own = next((event.charge_id for event in recorded if event.purpose == "purchase"), None)
+        return self._ledger.due_charge(max(at, self._ledger.as_of), first=own)
 
     async def _decide_next(self, member: Request, command: Command, at: datetime, known: dict[str, Event]) -> None:
         """Decide one command; `known` are the events that have keys of the member's commands, as far as is known."""
@@ -344,7 +348,8 @@ class _Batch:
             member.answers.append(_repeated(self._ledger, command, known[key], max(at, self._ledger.as_of)))
             return
         try:
-            events = await self._run(command, at)
+            # Most commands need nothing that the ledger does not know.
+            events = command.carry_out(self._ledger, at) if command.subject is None else await self._run(command, at)
         except InsufficientFundsError as error:
             _note_refusal(member, self._ledger, error)
             raise
@@ -354,9 +359,10 @@ class _Batch:
         if events:
             note_balance(events[-1], receipt.balance._billionths)
         if key is not None:
-            own = next((event for event in events if event.idempotency_key == key), None)
-            if own is not None:
-                known[key] = own
+            for event in events:
+                if event._key == key:
+                    known[key] = event
+                    break
             else:
                 # Nothing took the key, as when settings are saved again; an earlier call may have.
                 stored = await self._storage.find(self._ledger_id, [key])
@@ -371,15 +377,10 @@ class _Batch:
         member.answers.append(receipt)
 
     async def _run(self, command: Command, at: datetime) -> tuple[Event, ...]:
-        earlier: Sequence[Event] = ()
-        if command.name == "reverse_consumption":
-            earlier = await self._about(command.subject)
-        try:
-            return command.carry_out(self._ledger, at, earlier)
-        except (UnknownChargeError, UnknownHoldError, UnknownLotError):
-            if command.subject is None:
-                raise
-        # Long past, perhaps: the ledger need not keep what the storage can tell.
+        """Run a command about what may be long past, so that the ledger need not keep what the storage can tell."""
+        if command.name != "reverse_consumption":
+            with suppress(UnknownChargeError, UnknownHoldError, UnknownLotError):
+                return command.carry_out(self._ledger, at)
         return command.carry_out(self._ledger, at, await self._about(command.subject))
 
     async def _about(self, subject: int | str | None) -> list[Event]:
@@ -434,6 +435,8 @@ def _repeated(ledger: Ledger, command: Command, event: Event, now: datetime) -> 
 
 def _with_keys_once(members: list[Request]) -> tuple[list[Request], list[Request]]:
     """The members of which no two have a key in common, and the rest, to be stored after them."""
+    if len(members) == 1:
+        return members, []
     once: list[Request] = []
     later: list[Request] = []
     taken: set[str] = set()

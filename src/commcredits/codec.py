@@ -51,29 +51,31 @@ def event_to_json(event: Event) -> dict[str, Any]:
     return record
 
 
-def event_to_text(event: Event) -> str:
-    """`event_to_json` as the text that a database keeps."""
+def event_to_text(event: Event, at: str | None = None) -> str:
+    """`event_to_json` as the text that a database keeps; `at`: its time, if it is written already."""
     if event.__class__ is FundsConsumed:
-        return _consumed_to_text(event)
+        return _consumed_to_text(event, at or event._at.isoformat())
     return to_text(event_to_json(event))
 
 
-def _consumed_to_text(event: Event) -> str:
+def _consumed_to_text(event: Event, at: str) -> str:
     """The usual event, spelled out, because encoding it takes longer than all the rest of recording it."""
     amount, draws, overdrawn, occurred_at, kind, description, hold_id = event._values
-    at = event._at.isoformat()
+    cost = str(amount)
     occurred = at if occurred_at is event._at else occurred_at.isoformat()
-    drawn = ",".join([f'[{lot_id},"{money!s}"]' for lot_id, money in draws])
+    drawn = ",".join([f'[{lot_id},"{cost if money is amount else money!s}"]' for lot_id, money in draws])
     return (
         f'{{"type":"FundsConsumed","version":{event._version},"at":"{at}",'
-        f'"idempotency_key":{_quoted(event._key)},"digest":{_quoted(event.digest)},"amount":"{amount!s}",'
+        f'"idempotency_key":{_quoted(event._key)},"digest":{_quoted(event.digest)},"amount":"{cost}",'
         f'"draws":[{drawn}],"overdrawn":"{overdrawn!s}","occurred_at":"{occurred}",'
         f'"kind":{_quoted(kind)},"description":{_quoted(description)},"hold_id":{_quoted(hold_id)}}}'
     )
 
 
 def _quoted(text: str | None) -> str:
-    return '""' if text == "" else "null" if text is None else encode_basestring_ascii(str.__str__(text))
+    if not text:
+        return "null" if text is None else '""'
+    return encode_basestring_ascii(text if text.__class__ is str else str.__str__(text))
 
 
 def event_from_json(record: Mapping[str, Any]) -> Event:

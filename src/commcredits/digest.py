@@ -6,6 +6,7 @@ Money counts by value, times as instants, `at` not at all.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from commcredits.times import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from hashlib import blake2b
 
 
 def digest_of(request: tuple[Any, ...]) -> str:
@@ -25,10 +27,15 @@ def digest_of(request: tuple[Any, ...]) -> str:
 
     Raises: WrongTypeError for an argument that has no canonical form, InvalidValueError for a naive time.
     """
+    return _hash()("\x1f".join(_flat(request)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@cache
+def _hash() -> type[blake2b]:
     # Most commands are never compared, so the hash is loaded and taken only when one is stored or looked up.
     from hashlib import blake2b  # noqa: PLC0415
 
-    return blake2b("\x1f".join(_flat(request)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return blake2b
 
 
 _PLAIN: dict[type, Callable[[Any], str]] = {
@@ -48,11 +55,15 @@ def _flat(request: tuple[Any, ...]) -> list[str]:
     """The parts of a request, nearly all of whose values are plain."""
     parts = [f"tuple:{len(request)}"]
     for value in request:
-        text = _PLAIN.get(value.__class__)
-        if text is None:
-            parts += _parts(value)
+        kind = value.__class__
+        if kind is str:
+            parts.append(f"text:{len(value)}:{value}")
+        elif value is None:
+            parts.append("constant:None")
+        elif kind in _PLAIN:
+            parts.append(_PLAIN[kind](value))
         else:
-            parts.append(text(value))
+            parts += _parts(value)
     return parts
 
 

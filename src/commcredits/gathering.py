@@ -14,13 +14,15 @@ from commcredits.errors import UnknownOutcomeError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
 _BATCH_MAX = 200
 
 
 class Member:
     """One caller's part of a batch: what it wants, and what became of it."""
+
+    __slots__ = ("error", "is_settled")
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -74,21 +76,29 @@ class ThreadGate:
             else:
                 waiting = _Waiting(member)
                 queue.append(waiting)
-        batch: list[_Waiting] = []
-        leads = waiting is None
+        if waiting is not None:
+            await self._wait(ledger_id, waiting, commit)
+            return
         try:
-            if waiting is not None:
-                waiting.woken.wait()
-                leads = waiting.leads
-            if leads:
+            await commit(ledger_id, [member])
+        finally:
+            self._hand_over(ledger_id, ())
+
+    async def _wait(
+        self, ledger_id: str, waiting: _Waiting, commit: Callable[[str, list[Member]], Awaitable[None]]
+    ) -> None:
+        """Wait until the member was stored, or store for all who wait."""
+        batch: list[_Waiting] = []
+        try:
+            waiting.woken.wait()
+            if waiting.leads:
                 with self._lock:
                     queue = self._queues[ledger_id]
                     batch, queue[:] = queue[:_BATCH_MAX], queue[_BATCH_MAX:]
-                members = [other.member for other in batch]
-                await commit(ledger_id, members if waiting is not None else [member, *members])
+                await commit(ledger_id, [other.member for other in batch])
         finally:
             # Also when this thread was interrupted while it waited: it may have been made the leader meanwhile.
-            if leads or (waiting is not None and self._leave(ledger_id, waiting)):
+            if self._leave(ledger_id, waiting):
                 self._hand_over(ledger_id, batch)
 
     async def pause(self, seconds: float) -> None:
@@ -103,7 +113,7 @@ class ThreadGate:
                 queue.remove(waiting)
             return waiting.leads
 
-    def _hand_over(self, ledger_id: str, batch: list[_Waiting]) -> None:
+    def _hand_over(self, ledger_id: str, batch: Iterable[_Waiting]) -> None:
         with self._lock:
             queue = self._queues[ledger_id]
             if queue:

@@ -486,10 +486,10 @@ def _text(billionths: int, currency: str) -> str:
 
 def _digits(billionths: int, currency: str) -> str:
     """The amount in plain decimal notation, with at least the decimals of the currency's minor unit."""
-    whole, rest = divmod(abs(billionths), BILLION)
-    fraction = f"{rest:09}".rstrip("0").ljust(MINOR_DIGITS[currency], "0")
+    digits = f"{abs(billionths):010}"
+    fraction = digits[-9:].rstrip("0").ljust(MINOR_DIGITS[currency], "0")
     sign = "-" if billionths < 0 else ""
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+    return f"{sign}{digits[:-9]}.{fraction}" if fraction else f"{sign}{digits[:-9]}"
 
 
 def _refuse_number(operand: object) -> None:

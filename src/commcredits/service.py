@@ -424,7 +424,7 @@ class AsyncLedgerService:
             raise
         if request.refused is not None:
             await self._recharge_refused(ledger_id, request)
-        elif self._settles_inline:
+        elif self._settles_inline and request.due_charge is not None:
             await self._settler.make_due_charge(ledger_id, request)
 
     async def _recharge_refused(self, ledger_id: str, request: Request) -> None:

@@ -130,12 +130,14 @@ class LedgerReads:
     @property
     def balance(self) -> Money:
         """`available` plus `held`, as of `as_of`."""
-        return self._money(self._books.available + self._books.held)
+        books = self._books
+        return _of(books.free - books.overdraft + books.held, books.currency)
 
     @property
     def available(self) -> Money:
         """Free funds less the overdraft, as of `as_of`."""
-        return self._money(self._books.available)
+        books = self._books
+        return _of(books.free - books.overdraft, books.currency)
 
     @property
     def held(self) -> Money:
@@ -191,11 +193,11 @@ class LedgerReads:
     def next_due(self) -> datetime | None:
         """The earliest time at which `advance` would record something or `settle` make a charge; None: never."""
         books = self._books
-        times = [schedule.next_instant(books)]
-        times += filter(None, (charges.due_at(charge, books.terms) for charge in books.charges.values()))
+        earliest = schedule.next_instant(books)
+        for charge in books.charges.values():
+            earliest = min(earliest, charges.due_at(charge, books.terms) or FAR_FUTURE)
         if books.available + books.pending < books.watch_level:
-            times += filter(None, [recharge.next_change(books)])
-        earliest = min(times)
+            earliest = min(earliest, recharge.next_change(books) or FAR_FUTURE)
         return None if earliest == FAR_FUTURE else earliest
 
     @property

@@ -56,7 +56,8 @@ class Head:
     @classmethod
     def of(cls, ledger: LedgerReads) -> Head:
         """The head of a ledger or its state."""
-        return cls(ledger.version, ledger.as_of, ledger.balance, ledger.available, ledger.next_due)
+        books = ledger._books
+        return cls(books.version, books.as_of, ledger.balance, ledger.available, ledger.next_due)
 
 
 class Storage(Protocol):
@@ -267,10 +268,10 @@ def names_of(ledger_id: str, events: Sequence[Event]) -> tuple[dict[str, Event],
     keys: dict[str, Event] = {}
     holds: set[str] = set()
     for event in events:
-        key = event.idempotency_key
-        if key is not None and key in keys:
-            raise DuplicateKeyError(ledger_id, key)
+        key = event._key
         if key is not None:
+            if key in keys:
+                raise DuplicateKeyError(ledger_id, key)
             keys[key] = event
         if isinstance(event, FundsHeld):
             if event.hold_id in holds:

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 
 MANY = 1000
 CALLERS = 64
-SPAN = 100
-"""How many consumptions are repeated at a time: as many as there are to a snapshot, so that each sample has one."""
+SPAN = 1000
+"""How many consumptions are repeated at a time: so that each sample has its share of snapshots and checkpoints."""
+BATCHES = 10
+"""The same of thousands at once."""
 SPAN_OF_MANY_LOTS = 1600
 """The same where snapshots are larger, and rarer."""
 
@@ -164,7 +166,7 @@ def many_at_once(service: LedgerService) -> Sample:
     def run(times: int) -> int:
         nonlocal made
         batches = []
-        for _ in range(times):
+        for _ in range(times * BATCHES):
             batches.append([Usage(COST, idempotency_key=f"call-{made + number}") for number in range(MANY)])
             made += MANY
         start = perf_counter_ns()
@@ -207,7 +209,7 @@ def by_executemany(connection: sqlite3.Connection) -> Sample:
     def run(times: int) -> int:
         nonlocal made
         batches = []
-        for _ in range(times):
+        for _ in range(times * BATCHES):
             batches.append([renumbered(row, version, key, made + number) for number, row in enumerate(rows)])
             made += MANY
         start = perf_counter_ns()
@@ -232,7 +234,7 @@ def by_copy(connection: psycopg.Connection[Any]) -> Sample:
     def run(times: int) -> int:
         nonlocal made
         batches = []
-        for _ in range(times):
+        for _ in range(times * BATCHES):
             batches.append([renumbered(row, version, key, made + number) for number, row in enumerate(rows)])
             made += MANY
         start = perf_counter_ns()

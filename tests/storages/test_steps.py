@@ -6,18 +6,17 @@ import pytest
 
 from commcredits import VersionConflictError
 from commcredits.storages import sqlite
-from commcredits.storages.steps import Answer, Step
+from commcredits.storages.steps import Fetched
 
 
 def test_a_generator_asks_for_one_statement_after_the_other_and_returns_what_came_of_them() -> None:
     steps = sqlite._due(  # noqa: SLF001
         sqlite.rows.read_time("2026-01-01T00:00:00+00:00"), 3
     )
-    step = next(steps)
-    assert isinstance(step, Step)
-    assert (step.values, step.many) == (("2026-01-01T00:00:00.000000+00:00", 3), False)
+    _, values = next(steps)
+    assert values == ("2026-01-01T00:00:00.000000+00:00", 3)
     with pytest.raises(StopIteration) as done:
-        steps.send(Answer([("a",), ("b",)], -1))
+        steps.send(Fetched([("a",), ("b",)], -1))
     assert done.value.value == ["a", "b"]
 
 
@@ -27,4 +26,4 @@ def test_what_the_database_answers_may_be_an_error() -> None:
     )
     next(steps)
     with pytest.raises(VersionConflictError):
-        steps.send(Answer([(4,)], -1))
+        steps.send(Fetched([(4,)], -1))

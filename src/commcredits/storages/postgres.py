@@ -20,7 +20,7 @@ from commcredits.storage import Stored, names_of
 from commcredits.storages import rows
 from commcredits.storages.postgres_tables import create_tables
 from commcredits.storages.rows import EventRow, Position
-from commcredits.storages.steps import Answer, Step
+from commcredits.storages.steps import Fetched
 from commcredits.times import utc
 
 if TYPE_CHECKING:
@@ -110,18 +110,18 @@ def _append(
     if not events:
         yield from _refusal(ledger_id, expected_version, keys, holds)
         return
-    values: list[Any] = [expected_version + len(events), *rows.head_row(head), ledger_id]
+    moved, added = rows.rows_of(ledger_id, events, head)
+    values: list[Any] = [expected_version + len(events), *moved, ledger_id]
     if expected_version:
         values.append(expected_version)
         for taken in filter(None, (keys, holds)):
             values += [ledger_id, taken[0] if len(taken) == 1 else taken]
     if snapshot is not None:
         values += [snapshot.version, *rows.state_row(ledger_id, snapshot)]
-    added = rows.event_rows(ledger_id, events, head)
     if len(added) == 1:
         values += added[0]
     else:
-        values.append(to_text([row._asdict() for row in added]))
+        values.append(to_text([dict(zip(EventRow._fields, row, strict=True)) for row in added]))
     sql = _append_sql(
         opens=not expected_version,
         single=len(added) == 1,
@@ -129,72 +129,71 @@ def _append(
         holds=min(len(holds), 2),
         keeps=snapshot is not None,
     )
-    answer = yield Step(sql, values)
-    if answer.changed != len(events):
+    if (yield sql, values).rowcount != len(events):
         yield from _refusal(ledger_id, expected_version, keys, holds)
         raise VersionConflictError(ledger_id, expected_version)
 
 
 def _refusal(ledger_id: str, expected_version: int, keys: list[str], holds: list[str]) -> Steps[None]:
     """Raise what refused an append."""
-    found = yield Step("SELECT version FROM commcredits_ledgers WHERE ledger_id = %s", (ledger_id,))
-    if (found.rows[0][0] if found.rows else 0) != expected_version:
+    found = (yield ("SELECT version FROM commcredits_ledgers WHERE ledger_id = %s", (ledger_id,))).fetchall()
+    if (found[0][0] if found else 0) != expected_version:
         raise VersionConflictError(ledger_id, expected_version)
     taken = yield from _find(ledger_id, keys)
     for key in taken:
         raise DuplicateKeyError(ledger_id, key)
-    held = yield Step(_WITH_HOLDS, (ledger_id, holds))
-    for (hold_id,) in held.rows:
+    held = (yield (_WITH_HOLDS, (ledger_id, holds))).fetchall()
+    for (hold_id,) in held:
         raise DuplicateKeyError(ledger_id, hold_id, "hold_id")
 
 
 def _load(ledger_id: str) -> Steps[tuple[Stored, bool] | None]:
     """What is stored, and whether there is a snapshot that this version of the library does not read."""
-    found = yield Step(_HEAD, (ledger_id,))
-    if not found.rows:
+    found = (yield (_HEAD, (ledger_id,))).fetchall()
+    if not found:
         return None
-    head_version, version, state_format, text, checksum = found.rows[0]
+    head_version, version, state_format, text, checksum = found[0]
     state = None
     if state_format == STATE_FORMAT:
         state = rows.read_state(ledger_id, version, text, checksum)
     after = 0 if state is None else version
-    events = yield Step(_AFTER, (ledger_id, after, None))
-    read = rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after)
+    events = (yield (_AFTER, (ledger_id, after, None))).fetchall()
+    read = rows.read_events(ledger_id, map(EventRow._make, events), after=after)
     rows.check_whole(ledger_id, after + len(read), head_version)
     return Stored(state, tuple(read)), state_format not in {None, STATE_FORMAT}
 
 
 def _page(ledger_id: str, after_version: int) -> Steps[list[Event]]:
-    events = yield Step(_AFTER, (ledger_id, after_version, rows.PAGE))
-    return rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after_version)
+    events = (yield (_AFTER, (ledger_id, after_version, rows.PAGE))).fetchall()
+    return rows.read_events(ledger_id, map(EventRow._make, events), after=after_version)
 
 
 def _find(ledger_id: str, idempotency_keys: Iterable[str]) -> Steps[dict[str, Event]]:
     keys = list(dict.fromkeys(idempotency_keys))
-    found = yield Step(_WITH_KEYS, (ledger_id, keys))
-    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows}
+    found = (yield (_WITH_KEYS, (ledger_id, keys))).fetchall()
+    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found}
     return {key: events[key] for key in keys if key in events}
 
 
 def _about(ledger_id: str, subject: int | str) -> Steps[list[Event]]:
     own = subject if isinstance(subject, int) else None
-    found = yield Step(_ABOUT, (ledger_id, rows.subject_text(subject), own))
-    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows), subject)
+    found = (yield (_ABOUT, (ledger_id, rows.subject_text(subject), own))).fetchall()
+    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found), subject)
 
 
 def _due(before: datetime, limit: int) -> Steps[list[str]]:
     rows.check_count("limit", limit)
-    found = yield Step(_DUE, (rows.stored_time(utc(before, "before")), limit))
-    return [ledger_id for (ledger_id,) in found.rows]
+    found = (yield (_DUE, (rows.stored_time(utc(before, "before")), limit))).fetchall()
+    return [ledger_id for (ledger_id,) in found]
 
 
 def _feed(after: Position | None, limit: int) -> Steps[list[tuple[Position, Event]]]:
     rows.check_count("limit", limit)
     place = (-1, "", 0) if after is None else (after.number, after.ledger_id, after.version)
-    found = yield Step(_FEED, (*place, limit))
+    found = (yield (_FEED, (*place, limit))).fetchall()
     return [
         (Position(number, ledger_id, row[0]), rows.read_event(ledger_id, EventRow._make(row)))
-        for number, ledger_id, *row in found.rows
+        for number, ledger_id, *row in found
     ]
 
 
@@ -334,12 +333,12 @@ class PostgresStorage:
 
     def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
         try:
-            step = next(steps)
+            sql, values = next(steps)
             while True:
                 self._transactions.note()
                 with connection.cursor(row_factory=tuple_row) as cursor:
-                    cursor.execute(step.sql, step.values)
-                    step = steps.send(Answer(cursor.fetchall() if cursor.description else (), cursor.rowcount))
+                    cursor.execute(sql, values)
+                    sql, values = steps.send(cursor)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
@@ -423,11 +422,12 @@ class AsyncPostgresStorage:
 
     async def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
         try:
-            step = next(steps)
+            sql, values = next(steps)
             while True:
                 self._transactions.note()
                 async with connection.cursor(row_factory=tuple_row) as cursor:
-                    await cursor.execute(step.sql, step.values)
-                    step = steps.send(Answer(await cursor.fetchall() if cursor.description else (), cursor.rowcount))
+                    await cursor.execute(sql, values)
+                    found = await cursor.fetchall() if cursor.description else ()
+                    sql, values = steps.send(Fetched(found, cursor.rowcount))
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commcredits.storages import rows
-from commcredits.storages.steps import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,27 +77,29 @@ def create_tables(partitions: int) -> Steps[None]:
     """Make the tables, or bring those of an older version up to date."""
     if partitions != 0:
         rows.check_count("partitions", partitions)
-    yield Step("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    yield ("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     # Looked for first, because IF NOT EXISTS asks for the right to create even where nothing is created.
-    found = yield Step("SELECT 1 FROM pg_tables WHERE schemaname = current_schema AND tablename = 'commcredits_schema'")
-    if not found.rows:
-        yield Step("CREATE TABLE commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)")
-    found = yield Step("SELECT version, feed_offset FROM commcredits_schema")
-    version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
+    found = (
+        yield "SELECT 1 FROM pg_tables WHERE schemaname = current_schema AND tablename = 'commcredits_schema'", ()
+    ).fetchall()
+    if not found:
+        yield "CREATE TABLE commcredits_schema (version integer NOT NULL, feed_offset bigint NOT NULL)", ()
+    found = (yield "SELECT version, feed_offset FROM commcredits_schema", ()).fetchall()
+    version = rows.check_schema([row[0] for row in found], _SCHEMA_VERSION)
     if version == 0:
         for statement in _new_tables(partitions):
-            yield Step(statement)
+            yield statement, ()
         version = 1
     for older in range(version, _SCHEMA_VERSION):
         for statement in _UPGRADES[older]:
-            yield Step(statement)
-    offset = yield from _feed_offset(max((row[1] for row in found.rows), default=0))
-    if (_SCHEMA_VERSION, offset) in found.rows:
+            yield statement, ()
+    offset = yield from _feed_offset(max((row[1] for row in found), default=0))
+    if (_SCHEMA_VERSION, offset) in found:
         return
     for statement in _FUNCTIONS:
-        yield Step(statement.format(offset=offset))
-    yield Step("DELETE FROM commcredits_schema")
-    yield Step("INSERT INTO commcredits_schema VALUES (%s, %s)", (_SCHEMA_VERSION, offset))
+        yield statement.format(offset=offset), ()
+    yield "DELETE FROM commcredits_schema", ()
+    yield ("INSERT INTO commcredits_schema VALUES (%s, %s)", (_SCHEMA_VERSION, offset))
 
 
 def _new_tables(partitions: int) -> Iterator[str]:
@@ -114,9 +115,12 @@ def _new_tables(partitions: int) -> Iterator[str]:
 
 def _feed_offset(offset: int) -> Steps[int]:
     """What to add to transaction numbers; more than before where a dump was restored into a younger server."""
-    found = yield Step(
-        """SELECT coalesce((SELECT max(feed_number) FROM commcredits_events), 0),
-            pg_current_xact_id()::text::bigint"""
-    )
-    latest, transaction = found.rows[0]
+    found = (
+        yield (
+            """SELECT coalesce((SELECT max(feed_number) FROM commcredits_events), 0),
+                pg_current_xact_id()::text::bigint""",
+            (),
+        )
+    ).fetchall()
+    latest, transaction = found[0]
     return max(offset, latest - transaction + 1) if latest > transaction + offset else offset

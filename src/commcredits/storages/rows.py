@@ -17,7 +17,7 @@ import attrs
 from commcredits.codec import STATE_FORMAT, event_from_json, event_to_text, state_from_json, state_to_json, to_text
 from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
 from commcredits.events import FundsConsumed, FundsHeld, balance_after, note_balance
-from commcredits.money import _of
+from commcredits.money import _text
 from commcredits.storage import Stored, subjects
 
 if TYPE_CHECKING:
@@ -116,47 +116,58 @@ class Position:
         return cls(int(number), ledger_id, int(version))
 
 
-def head_row(head: Head) -> tuple[str | None, ...]:
-    """Where a ledger stands: the time, currency, balance, what is available, and when something falls due."""
-    return (
-        stored_time(head.as_of),
-        head.balance.currency,
-        decimal(head.balance),
+def rows_of(ledger_id: str, events: Sequence[Event], head: Head) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
+    """For an append: the head's time, currency, balance, what is available and `next_due`; and the rows of events."""
+    last, balance, next_due = events[-1], head.balance, head.next_due
+    currency = balance.currency
+    note_balance(last, balance._billionths)
+    added, at, text = [], None, ""
+    for event in events:
+        if event._at is not at:  # those of one command, or of many at once, share it
+            at, text = event._at, event._at.isoformat()
+        added.append(event_row(ledger_id, currency, event, text))
+    stands = (
+        added[-1][2] if head.as_of is at else stored_time(head.as_of),
+        currency,
+        decimal(balance),
         decimal(head.available),
-        None if head.next_due is None else stored_time(head.next_due),
+        None if next_due is None else stored_time(next_due),
     )
+    return stands, added
 
 
-def event_rows(ledger_id: str, events: Sequence[Event], head: Head) -> list[EventRow]:
-    """The rows for the events of an append."""
-    note_balance(events[-1], head.balance._billionths)
-    return [event_row(ledger_id, head.balance.currency, event) for event in events]
+def event_row(ledger_id: str, currency: str, event: Event, at: str) -> tuple[Any, ...]:
+    """The values of an `EventRow` for an event, whose time is written as `at` already.
 
-
-def event_row(ledger_id: str, currency: str, event: Event) -> EventRow:
-    """The row for an event of a ledger."""
-    payload = event_to_text(event)
+    They have no names here, because to give them some takes longer.
+    """
+    version = event._version
+    payload = event_to_text(event, at)
     billionths = balance_after(event)
-    balance = None if billionths is None else decimal(_of(billionths, currency))
-    hold_id, subject = _names(event)
-    return EventRow(
-        event._version,
+    balance = None if billionths is None else _text(billionths, currency)[:-4]
+    is_usual = event.__class__ is FundsConsumed and event._values[6] is None  # usage of no hold
+    hold_id, subject = (None, None) if is_usual else _names(event)
+    return (
+        version,
         event.__class__.__name__,
-        stored_time(event._at),
-        decimal(getattr(event, "amount", None)),
+        at if event._at.microsecond else stored_time(event._at),
+        decimal(event._values[0]) if is_usual else _amount(event),
         balance,
         event._key,
         hold_id,
         subject,
         payload,
-        checksum(ledger_id, event._version, balance, payload),
+        checksum(ledger_id, version, balance, payload),
     )
+
+
+def _amount(event: Event) -> str | None:
+    amount = getattr(event, "amount", None)
+    return None if amount is None else decimal(amount)
 
 
 def _names(event: Event) -> tuple[str | None, str | None]:
     """The hold's id that the event takes for ever, and what it is about beside itself, which is never more than one."""
-    if event.__class__ is FundsConsumed and event._values[6] is None:  # the usual case, of no hold
-        return None, None
     about = [subject for subject in subjects(event) if subject != event._version]
     hold_id = event.hold_id if isinstance(event, FundsHeld) else None
     return hold_id, subject_text(about[0]) if about else None
@@ -172,8 +183,7 @@ def read_event(ledger_id: str, row: EventRow) -> Event:
     event = event_from_json(_loaded(row.payload))
     told = (type(event).__name__, event.version, event.idempotency_key, *_names(event))
     columns = (row.type, row.version, row.idempotency_key, row.hold_id, row.subject)
-    amount = decimal(getattr(event, "amount", None))
-    if told != columns or event.at != read_time(row.at) or amount != row.amount:
+    if told != columns or event.at != read_time(row.at) or _amount(event) != row.amount:
         raise UnreadableRecordError(row, f"the columns of event {row.version} of {ledger_id!r} differ from its payload")
     return event
 
@@ -239,7 +249,7 @@ def read_time(text: object) -> datetime:
         raise UnreadableRecordError(text, str(error)) from error
 
 
-@lru_cache(maxsize=100)  # an append writes the same times twice, and the next one some of them again
+@lru_cache(maxsize=100)  # the next append writes some of them again
 def stored_time(at: datetime) -> str:
     """A time in UTC as text that sorts in time order."""
     text = at.isoformat()
@@ -271,9 +281,9 @@ def check_schema(found: Sequence[int], known: int) -> int:
     return version
 
 
-def decimal(money: Money | None) -> str | None:
+def decimal(money: Money) -> str:
     """The amount as text, without the currency."""
-    return None if money is None else str(money)[:-4]  # a space and the three letters of the currency
+    return str(money)[:-4]  # a space and the three letters of the currency
 
 
 def checksum(ledger_id: str, version: int, balance: str | None, payload: str) -> str:

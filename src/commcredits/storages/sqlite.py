@@ -11,14 +11,14 @@ import json
 import threading
 from contextlib import suppress
 from sqlite3 import IntegrityError, OperationalError
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from commcredits.codec import STATE_FORMAT
 from commcredits.errors import DuplicateKeyError, VersionConflictError
 from commcredits.storage import Stored, names_of
 from commcredits.storages import rows
 from commcredits.storages.rows import EventRow, Position
-from commcredits.storages.steps import Answer, Step
+from commcredits.storages.steps import Fetched
 from commcredits.times import utc
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ _UPGRADES = {1: ("ALTER TABLE commcredits_events ADD COLUMN balance_after TEXT",
 
 _OPEN = """INSERT INTO commcredits_ledgers (version, as_of, currency, balance, available, next_due, ledger_id)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
-_MOVE = """UPDATE commcredits_ledgers SET version = ?, as_of = ?, currency = ?, balance = ?, available = ?, next_due = ?
-    WHERE ledger_id = ? AND version = ?"""
+# Where next_due stays as it is, as it mostly does, it is not set: SQLite writes the entry of an index anew wherever a
+# statement sets its column, changed or not.
+_MOVE = """UPDATE commcredits_ledgers SET version = ?1, as_of = ?2, currency = ?3, balance = ?4, available = ?5
+    WHERE ledger_id = ?7 AND version = ?8 AND next_due IS ?6"""
+_MOVE_WITH_DUE = """UPDATE commcredits_ledgers
+    SET version = ?1, as_of = ?2, currency = ?3, balance = ?4, available = ?5, next_due = ?6
+    WHERE ledger_id = ?7 AND version = ?8"""
 _COLUMNS = ", ".join(EventRow._fields)
 _ADD = f"INSERT INTO commcredits_events (ledger_id, {_COLUMNS}) VALUES (?{', ?' * len(EventRow._fields)})"
 _KEEP = """INSERT INTO commcredits_snapshots (ledger_id, version, format, state, checksum) VALUES (?, ?, ?, ?, ?)
@@ -114,100 +119,105 @@ class _RefusedError(Exception):
 
 
 def _create_tables() -> Steps[None]:
-    yield Step("CREATE TABLE IF NOT EXISTS commcredits_schema (version INTEGER NOT NULL)")
-    found = yield Step("SELECT version FROM commcredits_schema")
-    version = rows.check_schema([row[0] for row in found.rows], _SCHEMA_VERSION)
+    yield "CREATE TABLE IF NOT EXISTS commcredits_schema (version INTEGER NOT NULL)", ()
+    found = (yield "SELECT version FROM commcredits_schema", ()).fetchall()
+    version = rows.check_schema([row[0] for row in found], _SCHEMA_VERSION)
     if version == _SCHEMA_VERSION:
         return
     if version == 0:
         for statement in _TABLES:
-            yield Step(statement)
+            yield statement, ()
         version = 1
     for older in range(version, _SCHEMA_VERSION):
         for statement in _UPGRADES[older]:
-            yield Step(statement)
-    yield Step("DELETE FROM commcredits_schema")
-    yield Step("INSERT INTO commcredits_schema VALUES (?)", (_SCHEMA_VERSION,))
+            yield statement, ()
+    yield "DELETE FROM commcredits_schema", ()
+    yield ("INSERT INTO commcredits_schema VALUES (?)", (_SCHEMA_VERSION,))
 
 
 def _append(
     ledger_id: str, events: Sequence[Event], expected_version: int, head: Head, snapshot: LedgerState | None
 ) -> Steps[None]:
+    """What there is to insert is worked out at once, so that other writers do not wait for that too."""
     if not events:
-        yield from _refusal(ledger_id, expected_version, (), ())
-        return
-    values = (expected_version + len(events), *rows.head_row(head), ledger_id)
-    moved = yield Step(_MOVE, (*values, expected_version)) if expected_version else Step(_OPEN, values)
-    if moved.changed != 1:
-        raise _RefusedError
-    added = [(ledger_id, *row) for row in rows.event_rows(ledger_id, events, head)]
-    if len(added) == 1:
-        yield Step(_ADD, added[0])
+        return _refusal(ledger_id, expected_version, (), ())
+    stands, added = rows.rows_of(ledger_id, events, head)
+    values = (expected_version + len(events), *stands, ledger_id, expected_version)
+    kept = None if snapshot is None else (ledger_id, snapshot.version, *rows.state_row(ledger_id, snapshot))
+    return _insert(values, [(ledger_id, *row) for row in added], kept)
+
+
+def _insert(values: tuple[Any, ...], added: list[tuple[Any, ...]], kept: tuple[Any, ...] | None) -> Steps[None]:
+    if values[-1] == 0:
+        moved = (yield _OPEN, values[:-1]).rowcount
     else:
-        yield Step(_ADD, added, many=True)
-    if snapshot is not None:
-        yield Step(_KEEP, (ledger_id, snapshot.version, *rows.state_row(ledger_id, snapshot)))
+        moved = (yield _MOVE, values).rowcount or (yield _MOVE_WITH_DUE, values).rowcount
+    if not moved:
+        raise _RefusedError
+    yield _ADD, added[0] if len(added) == 1 else added
+    if kept is not None:
+        yield _KEEP, kept
 
 
 def _refusal(ledger_id: str, expected_version: int, keys: Iterable[str], holds: Iterable[str]) -> Steps[None]:
     """Raise what refused an append; nothing, if it was neither the version nor a key."""
-    found = yield Step("SELECT version FROM commcredits_ledgers WHERE ledger_id = ?", (ledger_id,))
-    if (found.rows[0][0] if found.rows else 0) != expected_version:
+    found = (yield ("SELECT version FROM commcredits_ledgers WHERE ledger_id = ?", (ledger_id,))).fetchall()
+    if (found[0][0] if found else 0) != expected_version:
         raise VersionConflictError(ledger_id, expected_version)
     taken = yield from _find(ledger_id, keys)
     for key in taken:
         raise DuplicateKeyError(ledger_id, key)
-    held = yield Step(_WITH_HOLDS, (ledger_id, json.dumps(list(holds))))
-    for (hold_id,) in held.rows:
+    held = (yield (_WITH_HOLDS, (ledger_id, json.dumps(list(holds))))).fetchall()
+    for (hold_id,) in held:
         raise DuplicateKeyError(ledger_id, hold_id, "hold_id")
 
 
 def _load(ledger_id: str) -> Steps[tuple[Stored, bool] | None]:
     """What is stored, and whether there is a snapshot that this version of the library does not read."""
-    found = yield Step(_HEAD, (ledger_id,))
-    if not found.rows:
+    found = (yield (_HEAD, (ledger_id,))).fetchall()
+    if not found:
         return None
-    head_version, version, state_format, text, checksum = found.rows[0]
+    head_version, version, state_format, text, checksum = found[0]
     state = None
     if state_format == STATE_FORMAT:
         state = rows.read_state(ledger_id, version, text, checksum)
     after = 0 if state is None else version
-    events = yield Step(_AFTER, (ledger_id, after, -1))
-    read = rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after)
+    events = (yield (_AFTER, (ledger_id, after, -1))).fetchall()
+    read = rows.read_events(ledger_id, map(EventRow._make, events), after=after)
     rows.check_whole(ledger_id, after + len(read), head_version)
     return Stored(state, tuple(read)), state_format not in (None, STATE_FORMAT)
 
 
 def _page(ledger_id: str, after_version: int) -> Steps[list[Event]]:
-    events = yield Step(_AFTER, (ledger_id, after_version, rows.PAGE))
-    return rows.read_events(ledger_id, map(EventRow._make, events.rows), after=after_version)
+    events = (yield (_AFTER, (ledger_id, after_version, rows.PAGE))).fetchall()
+    return rows.read_events(ledger_id, map(EventRow._make, events), after=after_version)
 
 
 def _find(ledger_id: str, idempotency_keys: Iterable[str]) -> Steps[dict[str, Event]]:
     keys = list(dict.fromkeys(idempotency_keys))
-    found = yield Step(_WITH_KEYS, (ledger_id, json.dumps(keys)))
-    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows}
+    found = (yield (_WITH_KEYS, (ledger_id, json.dumps(keys)))).fetchall()
+    events = {row[5]: rows.read_event(ledger_id, EventRow._make(row)) for row in found}
     return {key: events[key] for key in keys if key in events}
 
 
 def _about(ledger_id: str, subject: int | str) -> Steps[list[Event]]:
     own = subject if isinstance(subject, int) else -1
-    found = yield Step(_ABOUT, (ledger_id, rows.subject_text(subject), ledger_id, own))
-    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found.rows), subject)
+    found = (yield (_ABOUT, (ledger_id, rows.subject_text(subject), ledger_id, own))).fetchall()
+    return rows.events_about((rows.read_event(ledger_id, EventRow._make(row)) for row in found), subject)
 
 
 def _due(before: datetime, limit: int) -> Steps[list[str]]:
     rows.check_count("limit", limit)
-    found = yield Step(_DUE, (rows.stored_time(utc(before, "before")), limit))
-    return [ledger_id for (ledger_id,) in found.rows]
+    found = (yield (_DUE, (rows.stored_time(utc(before, "before")), limit))).fetchall()
+    return [ledger_id for (ledger_id,) in found]
 
 
 def _feed(after: Position | None, limit: int) -> Steps[list[tuple[Position, Event]]]:
     rows.check_count("limit", limit)
-    found = yield Step(_FEED, (0 if after is None else after.number, limit))
+    found = (yield (_FEED, (0 if after is None else after.number, limit))).fetchall()
     return [
         (Position(position, ledger_id, row[0]), rows.read_event(ledger_id, EventRow._make(row)))
-        for position, ledger_id, *row in found.rows
+        for position, ledger_id, *row in found
     ]
 
 
@@ -339,10 +349,10 @@ class SQLiteStorage:
     def _carry_out(self, steps: Steps[_T]) -> _T:
         cursor = self._cursor
         try:
-            step = next(steps)
+            sql, values = next(steps)
             while True:
-                (cursor.executemany if step.many else cursor.execute)(step.sql, step.values)
-                step = steps.send(Answer(cursor.fetchall(), cursor.rowcount))
+                (cursor.executemany if values.__class__ is list else cursor.execute)(sql, values)
+                sql, values = steps.send(cursor)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
 
@@ -452,9 +462,9 @@ class AsyncSQLiteStorage:
         cursor = await self._connection.cursor()
         cursor.row_factory = None
         try:
-            step = next(steps)
+            sql, values = next(steps)
             while True:
-                await (cursor.executemany if step.many else cursor.execute)(step.sql, step.values)
-                step = steps.send(Answer(list(await cursor.fetchall()), cursor.rowcount))
+                await (cursor.executemany if values.__class__ is list else cursor.execute)(sql, values)
+                sql, values = steps.send(Fetched(list(await cursor.fetchall()), cursor.rowcount))
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]

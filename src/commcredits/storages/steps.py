@@ -1,33 +1,46 @@
 """Steps: what a storage does, written once as generators, for a blocking driver and one for coroutines to carry out.
 
-A generator yields a `Step` for each statement and is sent the `Answer` of the database; it returns what the method of
-the storage returns.
+A generator yields a `Step` for each statement and is sent an `Answer`, such as the cursor that executed it; it returns
+what the method of the storage returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _T = TypeVar("_T")
 
-
-class Step(NamedTuple):
-    """One statement; with `many`, its values are those of many executions."""
-
-    sql: str
-    values: Sequence[Any] = ()
-    many: bool = False
+Step: TypeAlias = "tuple[str, Sequence[Any]]"
+"""A statement and its values: a tuple; or a list of tuples, to execute it once for each."""
 
 
-class Answer(NamedTuple):
-    """The rows of a statement, and how many it changed."""
+class Answer(Protocol):
+    """What a cursor tells of a statement, as PEP 249 has it, until the next one is executed."""
 
-    rows: Sequence[Any]
-    changed: int
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
+
+    def fetchall(self) -> Sequence[Any]:
+        """The rows that it gives."""
+        ...
+
+
+class Fetched:
+    """The answer of a driver for coroutines, whose cursor would have to be waited for."""
+
+    def __init__(self, rows: Sequence[Any], rowcount: int) -> None:
+        self.rowcount = rowcount
+        self._rows = rows
+
+    def fetchall(self) -> Sequence[Any]:
+        """See `Answer`."""
+        return self._rows
 
 
 Steps: TypeAlias = Generator[Step, Answer, _T]
