@@ -73,7 +73,7 @@ class Receipt:
     @classmethod
     def of(cls, ledger: LedgerReads, events: tuple[Event, ...]) -> Receipt:
         """The receipt of events just recorded on a ledger."""
-        return cls(events, ledger.balance, ledger.available, ledger.pending_charges)
+        return cls(events, ledger.balance, ledger.available, tuple(ledger._books.charges.values()))
 
 
 @attrs.define(eq=False)
@@ -166,9 +166,6 @@ class Appender:
         Raises: what refused it, or kept it from being stored, unless its idempotency key tells that it was recorded.
         """
         check_name("ledger_id", ledger_id)
-        for command in request.commands:
-            if command.idempotency_key is not None:
-                check_name("idempotency_key", command.idempotency_key)
         if self.in_caller_transaction:
             self._take(ledger_id)  # nothing is cached there, not from before either
             await self._commit(ledger_id, [request])
@@ -353,10 +350,10 @@ class _Batch:
         except InsufficientFundsError as error:
             _note_refusal(member, self._ledger, error)
             raise
-        self.events += events
-        member.recorded += events
         receipt = Receipt.of(self._ledger, events)
         if events:
+            self.events += events
+            member.recorded += events
             note_balance(events[-1], receipt.balance._billionths)
         if key is not None:
             for event in events:

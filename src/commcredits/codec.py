@@ -66,13 +66,14 @@ def _consumed_to_text(event: Event, at: str) -> str:
     drawn = ",".join([f'[{lot_id},"{cost if money is amount else money!s}"]' for lot_id, money in draws])
     return (
         f'{{"type":"FundsConsumed","version":{event._version},"at":"{at}",'
-        f'"idempotency_key":{_quoted(event._key)},"digest":{_quoted(event.digest)},"amount":"{cost}",'
+        f'"idempotency_key":{quoted(event._key)},"digest":{quoted(event.digest)},"amount":"{cost}",'
         f'"draws":[{drawn}],"overdrawn":"{overdrawn!s}","occurred_at":"{occurred}",'
-        f'"kind":{_quoted(kind)},"description":{_quoted(description)},"hold_id":{_quoted(hold_id)}}}'
+        f'"kind":{quoted(kind)},"description":{quoted(description)},"hold_id":{quoted(hold_id)}}}'
     )
 
 
-def _quoted(text: str | None) -> str:
+def quoted(text: str | None) -> str:
+    """The text, or None, as `to_text` writes it."""
     if not text:
         return "null" if text is None else '""'
     return encode_basestring_ascii(text if text.__class__ is str else str.__str__(text))

@@ -60,6 +60,8 @@ def _flat(request: tuple[Any, ...]) -> list[str]:
             parts.append(f"text:{len(value)}:{value}")
         elif value is None:
             parts.append("constant:None")
+        elif kind is Money:
+            parts.append(f"money:{value._billionths}:{value._currency}")
         elif kind in _PLAIN:
             parts.append(_PLAIN[kind](value))
         else:

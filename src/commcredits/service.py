@@ -411,7 +411,8 @@ class AsyncLedgerService:
         /,
         **arguments: Any,
     ) -> Receipt:
-        request = Request([Command(name, arguments, idempotency_key, subject)])
+        key = None if idempotency_key is None else check_name("idempotency_key", idempotency_key)
+        request = Request([Command(name, arguments, key, subject)])
         await self._carry_out(ledger_id, request)
         return _only(request)
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MANY = 1000
 CALLERS = 64
+TURNS = 20
+"""How often each caller calls: a server is slow to answer the first calls of a connection."""
 SPAN = 1000
 """How many consumptions are repeated at a time: so that each sample has its share of snapshots and checkpoints."""
 BATCHES = 10
@@ -290,7 +292,7 @@ class WithoutGathering(AsyncLedgerService):
 
 
 def hot_ledger(kind: type[AsyncLedgerService], connect: Callable[[], psycopg.Connection[Any]], dsn: str) -> Sample:
-    """As many usages of one ledger as there are callers at once; `times` is for how often each of them calls."""
+    """As many usages of one ledger as there are callers at once, on a new connection."""
     service_on(PostgresStorage(blocking := connect()))
     (schema,) = blocking.execute("SELECT current_schema()").fetchone() or ("",)
     made = 0
@@ -306,7 +308,7 @@ def hot_ledger(kind: type[AsyncLedgerService], connect: Callable[[], psycopg.Con
             await service.consume("benchmark", COST)
 
             async def caller(number: int) -> None:
-                for turn in range(times):
+                for turn in range(times * TURNS):
                     await service.consume("benchmark", COST, idempotency_key=f"{made}-{number}-{turn}")
 
             start = perf_counter_ns()

@@ -153,6 +153,7 @@ def test_after_a_lost_connection_of_a_pool_the_key_tells(database: Database, pos
         line_to(postgres_dsn) as line,
         psycopg_pool.ConnectionPool(line.dsn, min_size=1, max_size=2, kwargs={"autocommit": True}) as pool,
     ):
+        pool.wait()  # or it opens another connection meanwhile, which may be the one that is lost
         pooled = database.service(PostgresStorage(pool))
         pooled.consume("acme", usd(1))
         line.loses = lost

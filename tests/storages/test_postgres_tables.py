@@ -102,8 +102,8 @@ def test_no_statement_but_the_feed_and_the_due_list_looks_into_more_than_one_par
         for name, values in {
             "_HEAD": (acme,),
             "_AFTER": (acme, "0", "NULL"),
-            "_WITH_KEYS": (acme, "'{k}'"),
-            "_WITH_HOLDS": (acme, "'{h}'"),
+            "_WITH_KEYS": (acme, """'["k"]'"""),
+            "_WITH_HOLDS": (acme, """'["h"]'"""),
             "_ABOUT": (acme, "'2'", "2"),
             "_DUE": ("'2030-01-01'", "9"),
             "_FEED": ("-1", "''", "0", "9"),

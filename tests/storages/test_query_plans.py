@@ -12,6 +12,7 @@ from commcredits.storages import postgres, sqlite
 SQLITE: dict[str, tuple[str, ...]] = {
     "_HEAD": ("PRIMARY KEY (ledger_id=?)",),
     "_MOVE": ("PRIMARY KEY (ledger_id=?)",),
+    "_MOVE_WITH_DUE": ("PRIMARY KEY (ledger_id=?)",),
     "_AFTER": ("commcredits_version (ledger_id=? AND version>?)",),
     "_WITH_KEYS": ("commcredits_key (ledger_id=? AND idempotency_key=?)",),
     "_WITH_HOLDS": ("commcredits_hold (ledger_id=? AND hold_id=?)",),
@@ -22,7 +23,7 @@ SQLITE: dict[str, tuple[str, ...]] = {
 POSTGRES: dict[str, tuple[str, ...]] = {
     "_HEAD": ("commcredits_ledgers_pkey", "commcredits_snapshots_pkey"),
     "_AFTER": ("commcredits_events_pkey", "(version > $2)"),
-    "_WITH_KEYS": ("commcredits_key", "(idempotency_key = ANY ($2))"),
+    "_WITH_KEYS": ("commcredits_key", "(idempotency_key = ANY ("),
     "_WITH_HOLDS": ("commcredits_hold",),
     "_ABOUT": ("commcredits_subject", "(subject = $2)", "commcredits_events_pkey", "(version = $3)"),
     "_DUE": ("commcredits_due", "(next_due <= $1)"),
