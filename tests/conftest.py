@@ -30,7 +30,7 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True, database=None, max_examples=50)
 # The same examples at every run find nothing new: .ci/run runs this one, with a seed of each change's own.
-settings.register_profile("explore", settings.get_profile("dev"), derandomize=False, database=None, max_examples=100)
+settings.register_profile("explore", settings.get_profile("ci"), derandomize=False)
 # For the runs that look for differences between interpreters or dependencies, not for new examples.
 settings.register_profile("brief", settings.get_profile("ci"), max_examples=20)
 

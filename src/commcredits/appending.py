@@ -166,7 +166,7 @@ class Appender:
         Raises: what refused it, or kept it from being stored, unless its idempotency key tells that it was recorded.
         """
         check_name("ledger_id", ledger_id)
-        if self.in_caller_transaction:
+        if self._storage.in_caller_transaction:
             self._take(ledger_id)  # nothing is cached there, not from before either
             await self._commit(ledger_id, [request])
         else:
@@ -214,8 +214,11 @@ class Appender:
         cached = self._take(ledger_id)
         lost: CommCreditsError | None = None
         for attempt in range(_ATTEMPTS_MAX):
+            if attempt:
+                for member in going:
+                    member.clear()
             ledger = cached or await self.load(ledger_id)
-            version = ledger.version
+            version = ledger._books.version
             batch = _Batch(ledger_id, ledger, self._storage)
             await batch.decide(going, self._clock)
             if cached is not None and not batch.events:
@@ -289,7 +292,7 @@ class Appender:
             return self._cache.pop(ledger_id, None)
 
     def _keep(self, ledger_id: str, ledger: Ledger) -> None:
-        if self.in_caller_transaction:
+        if self._storage.in_caller_transaction:
             return
         with self._lock:
             self._cache[ledger_id] = ledger
@@ -309,7 +312,6 @@ class _Batch:
     async def decide(self, members: list[Request], clock: Callable[[], datetime]) -> None:
         """Let each member fail or have its answers, those events are in `events` then."""
         for member in members:
-            member.clear()
             before = len(self.events)
             copied = self._ledger._books.copy() if member.several else None
             try:

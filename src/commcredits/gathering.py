@@ -14,7 +14,7 @@ from commcredits.errors import UnknownOutcomeError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
 _BATCH_MAX = 200
 
@@ -76,29 +76,18 @@ class ThreadGate:
             else:
                 waiting = _Waiting(member)
                 queue.append(waiting)
-        if waiting is not None:
-            await self._wait(ledger_id, waiting, commit)
-            return
-        try:
-            await commit(ledger_id, [member])
-        finally:
-            self._hand_over(ledger_id, ())
-
-    async def _wait(
-        self, ledger_id: str, waiting: _Waiting, commit: Callable[[str, list[Member]], Awaitable[None]]
-    ) -> None:
-        """Wait until the member was stored, or store for all who wait."""
         batch: list[_Waiting] = []
         try:
-            waiting.woken.wait()
-            if waiting.leads:
+            if waiting is None:
+                await commit(ledger_id, [member])
+            elif waiting.woken.wait() and waiting.leads:
                 with self._lock:
                     queue = self._queues[ledger_id]
                     batch, queue[:] = queue[:_BATCH_MAX], queue[_BATCH_MAX:]
                 await commit(ledger_id, [other.member for other in batch])
         finally:
             # Also when this thread was interrupted while it waited: it may have been made the leader meanwhile.
-            if self._leave(ledger_id, waiting):
+            if waiting is None or self._leave(ledger_id, waiting):
                 self._hand_over(ledger_id, batch)
 
     async def pause(self, seconds: float) -> None:
@@ -113,7 +102,7 @@ class ThreadGate:
                 queue.remove(waiting)
             return waiting.leads
 
-    def _hand_over(self, ledger_id: str, batch: Iterable[_Waiting]) -> None:
+    def _hand_over(self, ledger_id: str, batch: list[_Waiting]) -> None:
         with self._lock:
             queue = self._queues[ledger_id]
             if queue:

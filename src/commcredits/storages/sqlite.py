@@ -280,12 +280,11 @@ class SQLiteStorage:
         state: Callable[[], LedgerState],
     ) -> None:
         """See `Storage.append`; other errors of the database pass through."""
-        keys, holds = names_of(ledger_id, events)
         snapshot = self._snapshots.due(ledger_id, expected_version, head.version, state)
         try:
             self._write(_append(ledger_id, events, expected_version, head, snapshot))
         except (_RefusedError, IntegrityError) as error:
-            self._read(_refusal(ledger_id, expected_version, keys, holds))
+            self._read(_refusal(ledger_id, expected_version, *names_of(ledger_id, events)))
             if isinstance(error, _RefusedError):
                 raise VersionConflictError(ledger_id, expected_version) from None
             raise
@@ -390,12 +389,11 @@ class AsyncSQLiteStorage:
         state: Callable[[], LedgerState],
     ) -> None:
         """See `SQLiteStorage.append`."""
-        keys, holds = names_of(ledger_id, events)
         snapshot = self._snapshots.due(ledger_id, expected_version, head.version, state)
         try:
             await self._write(_append(ledger_id, events, expected_version, head, snapshot))
         except (_RefusedError, IntegrityError) as error:
-            await self._read(_refusal(ledger_id, expected_version, keys, holds))
+            await self._read(_refusal(ledger_id, expected_version, *names_of(ledger_id, events)))
             if isinstance(error, _RefusedError):
                 raise VersionConflictError(ledger_id, expected_version) from None
             raise
