@@ -64,7 +64,14 @@ from commcredits import (
     Threshold,
     UnreadableRecordError,
 )
-from commcredits.codec import STATE_FORMAT, event_from_json, event_to_json, state_from_json, state_to_json
+from commcredits.codec import (
+    STATE_FORMAT,
+    event_from_json,
+    event_to_json,
+    event_to_text,
+    state_from_json,
+    state_to_json,
+)
 from commcredits.testing.strategies import histories
 from desk import DAY, HOUR, MINUTE, OPENED, Desk, topping_up, usd
 
@@ -221,6 +228,15 @@ def every_kind() -> list[Event]:
         kind(**{"version": version, "at": at + version * MINUTE, **values})
         for version, (kind, values) in enumerate(facts, start=1)
     ]
+
+
+class Falsy(str):
+    """A text that says of itself that it is false."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
 
 
 EVENTS = every_kind()
@@ -694,3 +710,11 @@ def test_amounts_keep_all_their_decimals_and_their_currency() -> None:
         record = event_to_json(BalanceDepleted(version=1, at=OPENED, balance=amount))
         assert record["balance"] == str(amount)
         assert event_from_json(record).balance == amount
+
+
+def test_a_text_is_written_whatever_it_says_of_itself() -> None:
+    ledger = Desk(funds=100).ledger
+    for key in (None, Falsy("k")):
+        (event,) = ledger.consume(usd(1), at=ledger.as_of, kind=Falsy("call"), idempotency_key=key)
+        assert json.loads(event_to_text(event)) == event_to_json(event)
+        assert event_from_json(json.loads(event_to_text(event))) == event

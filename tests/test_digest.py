@@ -27,7 +27,7 @@ from commcredits import (
     Threshold,
     WrongTypeError,
 )
-from commcredits.digest import digest_of
+from commcredits.digest import _flat, _parts, digest_of
 from commcredits.testing.strategies import monies, recharge_limits, recharge_policies, terms, thresholds
 from desk import DAY, HOUR, MINUTE, OPENED, Desk, topping_up, usd
 
@@ -102,6 +102,11 @@ DIFFERENT: list[tuple[Any, ...]] = [
     ("consume", Terms("USD", alert_thresholds=[usd(1)])),
     ("consume", Terms("USD", alert_thresholds=[usd(1), usd(2)])),
 ]
+
+
+@pytest.mark.parametrize("request_", DIFFERENT)
+def test_a_value_is_written_alike_whether_it_stands_alone_or_within_another(request_: tuple[Any, ...]) -> None:
+    assert _flat(request_) == list(_parts(request_))
 
 
 def test_different_arguments_have_different_digests() -> None:

@@ -153,11 +153,31 @@ def test_what_are_no_usages_is_refused(desk: Office, wrong: Any) -> None:
     assert desk.refusal(InvalidValueError, "consume_many", [], refused="ignore").parameter == "refused"
 
 
-def test_the_storage_is_asked_for_all_keys_of_a_batch_at_once(desk: Office) -> None:
-    desk.do("consume_many", usages(*[1] * 50, keyed=True))
-    asked = desk.plan.calls["find"]
-    desk.do("consume_many", [Usage(usd(1), idempotency_key=f"more {n}") for n in range(50)])
-    assert desk.plan.calls["find"] - asked == 1
+def test_the_storage_is_asked_for_keys_only_where_one_is_taken_and_then_for_all_at_once(desk: Office) -> None:
+    batch = [Usage(usd(1), idempotency_key=f"k{n}") for n in range(50)]
+    assert desk.do("consume_many", batch[:30])[-1].balance == usd(70)
+    assert desk.plan.calls["find"] == 0
+    answers = desk.do("consume_many", batch)
+    assert [answer.replayed for answer in answers] == [True] * 30 + [False] * 20
+    assert answers[-1].balance == usd(50)
+    assert desk.plan.calls["find"] == 2
+
+
+@pytest.mark.parametrize("refused", ["raise", "collect"])
+def test_what_there_would_be_no_funds_for_may_have_been_recorded_before(desk: Office, refused: str) -> None:
+    batch = [Usage(usd(30), idempotency_key=f"k{n}") for n in range(3)]
+    desk.do("consume_many", batch[:2])
+    answers = desk.do("consume_many", batch, refused=refused)
+    assert [answer.replayed for answer in answers] == [True, True, False]
+    assert answers[-1].balance == usd(10)
+    more = [*batch, Usage(usd(20), idempotency_key="more")]
+    if refused == "raise":
+        error = desk.refusal(InsufficientFundsError, "consume_many", more)
+        assert (error.index, error.shortfall) == (3, usd(10))
+    else:
+        answers = desk.do("consume_many", more, refused=refused)
+        assert [getattr(answer, "replayed", None) for answer in answers] == [True, True, True, None]
+    assert desk.do("get").balance == usd(10)
 
 
 # Usage refused for lack of funds

@@ -78,7 +78,7 @@ class Receipt:
 
 @attrs.define(eq=False)
 class Command:
-    """A command of the ledger, by name, with its arguments in the order that its digest counts them.
+    """A command of the ledger, by name, with its arguments in the order that its digest counts them, and a checked key.
 
     `subject` is the id of the charge, usage, lot or hold that may be long past, whose events the ledger may need;
     `refusal` is why it can be none, known before any ledger is asked.
@@ -109,16 +109,28 @@ class Command:
 class Request(Member):
     """One caller's command, or several to be recorded together, and what they came to.
 
-    `collects`: of several, refused ones fail alone; else the first refusal fails them all.
+    `collects`: of several, refused ones fail alone; else the first refusal fails them all. `looks_up`: a key of several
+    is known to be taken, so all are looked up before they are decided again.
     """
 
-    __slots__ = ("answers", "collects", "commands", "due_charge", "failure", "recorded", "refused", "several")
+    __slots__ = (
+        "answers",
+        "collects",
+        "commands",
+        "due_charge",
+        "failure",
+        "looks_up",
+        "recorded",
+        "refused",
+        "several",
+    )
 
     def __init__(self, commands: Sequence[Command], *, several: bool = False, collects: bool = False) -> None:
         super().__init__()
         self.commands = commands
         self.several = several
         self.collects = collects
+        self.looks_up = False
         self.clear()
 
     def clear(self) -> None:
@@ -128,6 +140,13 @@ class Request(Member):
         self.due_charge: Charge | None = None
         self.refused: Money | None = None  # usage refused for lack of funds, whose recharge is to be asked for
         self.failure: Exception | None = None  # why none of it is to be recorded
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a rule refused any of its commands."""
+        return isinstance(self.failure, CommCreditsError) or (
+            self.collects and any(isinstance(answer, CommCreditsError) for answer in self.answers)
+        )
 
     @property
     def last_receipt(self) -> Receipt | None:
@@ -166,7 +185,7 @@ class Appender:
         Raises: what refused it, or kept it from being stored, unless its idempotency key tells that it was recorded.
         """
         check_name("ledger_id", ledger_id)
-        if self._storage.in_caller_transaction:
+        if self.in_caller_transaction:
             self._take(ledger_id)  # nothing is cached there, not from before either
             await self._commit(ledger_id, [request])
         else:
@@ -259,6 +278,7 @@ class Appender:
             if not member.several and (member.keys & known.keys() or error.key in taken):
                 member.settle(error)
             else:
+                member.looks_up = member.several
                 left.append(member)
         return left
 
@@ -292,7 +312,7 @@ class Appender:
             return self._cache.pop(ledger_id, None)
 
     def _keep(self, ledger_id: str, ledger: Ledger) -> None:
-        if self._storage.in_caller_transaction:
+        if self.in_caller_transaction:
             return
         with self._lock:
             self._cache[ledger_id] = ledger
@@ -310,27 +330,49 @@ class _Batch:
         self.events: list[Event] = []
 
     async def decide(self, members: list[Request], clock: Callable[[], datetime]) -> None:
-        """Let each member fail or have its answers, those events are in `events` then."""
+        """Let each member fail or have its answers, whose events are in `events` then."""
         for member in members:
+            if member.several:
+                await self._decide_several(member, clock)
+                continue
             before = len(self.events)
-            copied = self._ledger._books.copy() if member.several else None
             try:
-                at = clock()
-                known = dict(await self._storage.find(self._ledger_id, member.keys)) if member.several else {}
-                for index, command in enumerate(member.commands):
-                    try:
-                        await self._decide_next(member, command, at, known)
-                    except CommCreditsError as error:
-                        _collect(member, index, error)
-                if self._ledger._books.charges:
-                    member.due_charge = self._due_charge(member, at)
+                await self._decide_all(member, clock(), {})
             except Exception as error:
-                if copied is not None:
-                    self._ledger._books = copied
-                    del self.events[before:]
-                elif len(self.events) > before:
+                if len(self.events) > before:
                     raise  # it failed after it was decided, so the ledger tells of what will not be stored
                 member.failure = error
+
+    async def _decide_several(self, member: Request, clock: Callable[[], datetime]) -> None:
+        """Decide several commands; where one fails for all, the ledger is as it was.
+
+        Most keys are new, and the append finds out which are not; but what was refused may have been recorded before.
+        """
+        before, books = len(self.events), self._ledger._books
+        for looks_up in (member.looks_up, True):
+            self._ledger._books = books.copy()
+            try:
+                known = dict(await self._storage.find(self._ledger_id, member.keys)) if looks_up else {}
+                await self._decide_all(member, clock(), known)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is the member's
+                member.failure = error
+            decides_again = member.is_refused and not looks_up and member.keys
+            if member.failure is not None or decides_again:
+                self._ledger._books = books
+                del self.events[before:]
+            if not decides_again:
+                break
+            member.clear()
+
+    async def _decide_all(self, member: Request, at: datetime, known: dict[str, Event]) -> None:
+        """Decide a member's commands; `known` are the events that have keys of theirs, as far as is known."""
+        for index, command in enumerate(member.commands):
+            try:
+                await self._decide_next(member, command, at, known)
+            except CommCreditsError as error:
+                _collect(member, index, error)
+        if self._ledger._books.charges:
+            member.due_charge = self._due_charge(member, at)
 
     def _due_charge(self, member: Request, at: datetime) -> Charge | None:
         """The charge to be made after a member's commands: their own purchase, else the oldest due."""
@@ -339,7 +381,7 @@ class _Batch:
         return self._ledger.due_charge(max(at, self._ledger.as_of), first=own)
 
     async def _decide_next(self, member: Request, command: Command, at: datetime, known: dict[str, Event]) -> None:
-        """Decide one command; `known` are the events that have keys of the member's commands, as far as is known."""
+        """Decide one command; what it records is `known` then."""
         if command.refusal is not None:
             raise command.refusal
         key = command.idempotency_key
@@ -352,10 +394,10 @@ class _Batch:
         except InsufficientFundsError as error:
             _note_refusal(member, self._ledger, error)
             raise
+        self.events += events
+        member.recorded += events
         receipt = Receipt.of(self._ledger, events)
         if events:
-            self.events += events
-            member.recorded += events
             note_balance(events[-1], receipt.balance._billionths)
         if key is not None:
             for event in events:

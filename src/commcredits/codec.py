@@ -52,7 +52,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
 
 
 def event_to_text(event: Event, at: str | None = None) -> str:
-    """`event_to_json` as the text that a database keeps; `at`: its time, if it is written already."""
+    """`event_to_json` as the text that a database keeps; `at`: what `isoformat` gives of its time, if it is at hand."""
     if event.__class__ is FundsConsumed:
         return _consumed_to_text(event, at or event._at.isoformat())
     return to_text(event_to_json(event))
@@ -74,8 +74,8 @@ def _consumed_to_text(event: Event, at: str) -> str:
 
 def quoted(text: str | None) -> str:
     """The text, or None, as `to_text` writes it."""
-    if not text:
-        return "null" if text is None else '""'
+    if text is None:
+        return "null"
     return encode_basestring_ascii(text if text.__class__ is str else str.__str__(text))
 
 

@@ -137,7 +137,7 @@ def rows_of(ledger_id: str, events: Sequence[Event], head: Head) -> tuple[tuple[
 
 
 def event_row(ledger_id: str, currency: str, event: Event, at: str) -> tuple[Any, ...]:
-    """The values of an `EventRow` for an event, whose time is written as `at` already.
+    """The values of an `EventRow` for an event; `at` is what `isoformat` gives of its time.
 
     They have no names here, because to give them some takes longer.
     """

@@ -83,11 +83,11 @@ _OPEN = """INSERT INTO commcredits_ledgers (version, as_of, currency, balance, a
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 # Where next_due stays as it is, as it mostly does, it is not set: SQLite writes the entry of an index anew wherever a
 # statement sets its column, changed or not.
-_MOVE = """UPDATE commcredits_ledgers SET version = ?1, as_of = ?2, currency = ?3, balance = ?4, available = ?5
-    WHERE ledger_id = ?7 AND version = ?8 AND next_due IS ?6"""
+_MOVE = """UPDATE commcredits_ledgers SET version = ?, as_of = ?, currency = ?, balance = ?, available = ?
+    WHERE next_due IS ? AND ledger_id = ? AND version = ?"""
 _MOVE_WITH_DUE = """UPDATE commcredits_ledgers
-    SET version = ?1, as_of = ?2, currency = ?3, balance = ?4, available = ?5, next_due = ?6
-    WHERE ledger_id = ?7 AND version = ?8"""
+    SET version = ?, as_of = ?, currency = ?, balance = ?, available = ?, next_due = ?
+    WHERE ledger_id = ? AND version = ?"""
 _COLUMNS = ", ".join(EventRow._fields)
 _ADD = f"INSERT INTO commcredits_events (ledger_id, {_COLUMNS}) VALUES (?{', ?' * len(EventRow._fields)})"
 _KEEP = """INSERT INTO commcredits_snapshots (ledger_id, version, format, state, checksum) VALUES (?, ?, ?, ?, ?)
@@ -138,7 +138,7 @@ def _create_tables() -> Steps[None]:
 def _append(
     ledger_id: str, events: Sequence[Event], expected_version: int, head: Head, snapshot: LedgerState | None
 ) -> Steps[None]:
-    """What there is to insert is worked out at once, so that other writers do not wait for that too."""
+    """The steps of an append; the rows are made at once, so that other writers do not wait for that too."""
     if not events:
         return _refusal(ledger_id, expected_version, (), ())
     stands, added = rows.rows_of(ledger_id, events, head)
@@ -148,6 +148,7 @@ def _append(
 
 
 def _insert(values: tuple[Any, ...], added: list[tuple[Any, ...]], kept: tuple[Any, ...] | None) -> Steps[None]:
+    """Move the head, whose ledger's id and expected version come last in `values`, then insert the rest."""
     if values[-1] == 0:
         moved = (yield _OPEN, values[:-1]).rowcount
     else:

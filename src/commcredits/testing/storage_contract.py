@@ -126,6 +126,17 @@ class StorageContract:
         account.do("configure_auto_recharge", RechargePolicy(_usd(10), _usd(20)), idempotency_key="on")
         account.do("consume", _usd("0.1"), kind="call", description="\u00e9\U0001f4de \"'\\\n\0%", idempotency_key="k")
         account.do("add_funds", _usd(50), reference="")
+        ledger = account.copy()
+        several = [("a NUL \0", "l"), ("half a pair \ud800", '"\\'), ('\\"', "\u00e9\U0001f4de")]
+        account.append(
+            [
+                event
+                for text, key in several
+                for event in ledger.consume(
+                    _usd("0.1"), at=account.now, kind=text, description=text, idempotency_key=key
+                )
+            ]
+        )
         for read, event in zip(tested.history("acme"), account.events, strict=True):
             assert read == event
             assert values_of(read) == values_of(event)
