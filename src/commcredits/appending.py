@@ -73,7 +73,10 @@ class Receipt:
     @classmethod
     def of(cls, ledger: LedgerReads, events: tuple[Event, ...]) -> Receipt:
         """The receipt of events just recorded on a ledger."""
-        return cls(events, ledger.balance, ledger.available, tuple(ledger._books.charges.values()))
+        books = ledger._books
+        balance = ledger.balance
+        available = ledger.available if books.held else balance
+        return cls(events, balance, available, tuple(books.charges.values()))
 
 
 @attrs.define(eq=False)
@@ -97,12 +100,11 @@ class Command:
 
     def carry_out(self, ledger: Ledger, at: datetime, earlier: Sequence[Event] = ()) -> tuple[Event, ...]:
         """Run it on a ledger."""
-        given: dict[str, Any] = {"at": at, "idempotency_key": self.idempotency_key}
+        key = self.idempotency_key
         if self.name == "change_payment_methods":
-            return ledger.change_payment_methods(*self.arguments.values(), **given)
-        if self.subject is not None:
-            given["earlier"] = earlier
-        events: tuple[Event, ...] = getattr(ledger, self.name)(**self.arguments, **given)
+            return ledger.change_payment_methods(*self.arguments.values(), at=at, idempotency_key=key)
+        about = {} if self.subject is None else {"earlier": earlier}
+        events: tuple[Event, ...] = getattr(ledger, self.name)(**self.arguments, **about, at=at, idempotency_key=key)
         return events
 
 
@@ -482,6 +484,7 @@ def _with_keys_once(members: list[Request]) -> tuple[list[Request], list[Request
     later: list[Request] = []
     taken: set[str] = set()
     for member in members:
-        (later if member.keys & taken else once).append(member)
-        taken |= member.keys
+        keys = member.keys
+        (later if keys & taken else once).append(member)
+        taken |= keys
     return once, later

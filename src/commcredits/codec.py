@@ -63,7 +63,10 @@ def _consumed_to_text(event: Event, at: str) -> str:
     amount, draws, overdrawn, occurred_at, kind, description, hold_id = event._values
     cost = str(amount)
     occurred = at if occurred_at is event._at else occurred_at.isoformat()
-    drawn = ",".join([f'[{lot_id},"{cost if money is amount else money!s}"]' for lot_id, money in draws])
+    if len(draws) == 1 and draws[0][1] is amount:
+        drawn = f'[{draws[0][0]},"{cost}"]'
+    else:
+        drawn = ",".join([f'[{lot_id},"{money!s}"]' for lot_id, money in draws])
     return (
         f'{{"type":"FundsConsumed","version":{event._version},"at":"{at}",'
         f'"idempotency_key":{quoted(event._key)},"digest":{quoted(event.digest)},"amount":"{cost}",'

@@ -121,7 +121,7 @@ def _draws(draws: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _digest(event: Any) -> str | None:
     request = event._request
-    return digest_of(request) if isinstance(request, tuple) else request
+    return digest_of(request) if request.__class__ is tuple else request
 
 
 _COMMON: dict[str, Callable[[Any], Any]] = {

@@ -123,15 +123,16 @@ class AsyncGate:
         self._queues: dict[str, list[tuple[Member, asyncio.Future[None]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Importing this library must not cost those who block an event loop.
+        import asyncio  # noqa: PLC0415
+
+        self._running_loop, self._sleep = asyncio.get_running_loop, asyncio.sleep
 
     async def pass_through(
         self, ledger_id: str, member: Member, commit: Callable[[str, list[Member]], Awaitable[None]]
     ) -> None:
         """See `Gate.pass_through`; a caller cancelled while it waits is left out if its batch has not begun."""
-        # Importing this library must not cost those who block an event loop.
-        import asyncio  # noqa: PLC0415
-
-        loop = asyncio.get_running_loop()
+        loop = self._running_loop()
         if loop is not self._loop:
             # What waits on a loop that was closed in the middle waits for ever, and nobody may wait behind it.
             self._loop, self._queues = loop, {}
@@ -147,9 +148,7 @@ class AsyncGate:
 
     async def pause(self, seconds: float) -> None:
         """See `Gate.pause`."""
-        import asyncio  # noqa: PLC0415
-
-        await asyncio.sleep(seconds)
+        await self._sleep(seconds)
 
     async def _drain(
         self,

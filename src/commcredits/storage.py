@@ -57,7 +57,9 @@ class Head:
     def of(cls, ledger: LedgerReads) -> Head:
         """The head of a ledger or its state."""
         books = ledger._books
-        return cls(books.version, books.as_of, ledger.balance, ledger.available, ledger.next_due)
+        balance = ledger.balance
+        available = ledger.available if books.held else balance
+        return cls(books.version, books.as_of, balance, available, ledger.next_due)
 
 
 class Storage(Protocol):

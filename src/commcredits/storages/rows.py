@@ -17,7 +17,7 @@ import attrs
 from commcredits.codec import STATE_FORMAT, event_from_json, event_to_text, state_from_json, state_to_json, to_text
 from commcredits.errors import InvalidValueError, UnreadableRecordError, WrongTypeError
 from commcredits.events import FundsConsumed, FundsHeld, balance_after, note_balance
-from commcredits.money import _text
+from commcredits.money import _digits
 from commcredits.storage import Stored, subjects
 
 if TYPE_CHECKING:
@@ -126,11 +126,13 @@ def rows_of(ledger_id: str, events: Sequence[Event], head: Head) -> tuple[tuple[
         if event._at is not at:  # those of one command, or of many at once, share it
             at, text = event._at, event._at.isoformat()
         added.append(event_row(ledger_id, currency, event, text))
+    # What the head says is mostly what the last row says too.
+    _, _, last_at, _, last_balance, *_ = added[-1]
     stands = (
-        added[-1][2] if head.as_of is at else stored_time(head.as_of),
+        last_at if head.as_of is at else stored_time(head.as_of),
         currency,
-        decimal(balance),
-        decimal(head.available),
+        last_balance,
+        last_balance if head.available is balance else decimal(head.available),
         None if next_due is None else stored_time(next_due),
     )
     return stands, added
@@ -144,7 +146,7 @@ def event_row(ledger_id: str, currency: str, event: Event, at: str) -> tuple[Any
     version = event._version
     payload = event_to_text(event, at)
     billionths = balance_after(event)
-    balance = None if billionths is None else _text(billionths, currency)[:-4]
+    balance = None if billionths is None else _digits(billionths, currency)
     is_usual = event.__class__ is FundsConsumed and event._values[6] is None  # usage of no hold
     hold_id, subject = (None, None) if is_usual else _names(event)
     return (
