@@ -6,7 +6,7 @@ refusal, or nothing to record) is decided again on a ledger freshly loaded.
 
 from __future__ import annotations
 
-import threading
+from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -173,8 +173,8 @@ class Appender:
         self._storage = storage
         self._gate = gate
         self._clock = clock
-        self._cache: dict[str, Ledger] = {}
-        self._lock = threading.Lock()
+        # Among threads without a lock: each of what is done with it is one step of the interpreter's.
+        self._cache: OrderedDict[str, Ledger] = OrderedDict()
 
     @property
     def in_caller_transaction(self) -> bool:
@@ -310,16 +310,14 @@ class Appender:
 
     def _take(self, ledger_id: str) -> Ledger | None:
         """Out of the cache, so that a ledger whose append fails is thrown away."""
-        with self._lock:
-            return self._cache.pop(ledger_id, None)
+        return self._cache.pop(ledger_id, None)
 
     def _keep(self, ledger_id: str, ledger: Ledger) -> None:
         if self.in_caller_transaction:
             return
-        with self._lock:
-            self._cache[ledger_id] = ledger
-            if len(self._cache) > _CACHE_MAX:
-                del self._cache[next(iter(self._cache))]
+        self._cache[ledger_id] = ledger
+        if len(self._cache) > _CACHE_MAX:
+            self._cache.popitem(last=False)
 
 
 class _Batch:
