@@ -6,7 +6,7 @@ refusal, or nothing to record) is decided again on a ledger freshly loaded.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +111,8 @@ class Command:
 class Request(Member):
     """One caller's command, or several to be recorded together, and what they came to.
 
-    `collects`: of several, refused ones fail alone; else the first refusal fails them all. `looks_up`: a key of several
-    is known to be taken, so all are looked up before they are decided again.
+    `collects`: of several, refused ones fail alone; else the first refusal fails them all. `looks_up`: of the
+    keys of several one was taken when an append was refused, so all are looked up before they are decided again.
     """
 
     __slots__ = (
@@ -173,8 +173,8 @@ class Appender:
         self._storage = storage
         self._gate = gate
         self._clock = clock
-        # Among threads without a lock: each of what is done with it is one step of the interpreter's.
-        self._cache: OrderedDict[str, Ledger] = OrderedDict()
+        self._cache: dict[str, Ledger] = {}
+        self._lock = threading.Lock()
 
     @property
     def in_caller_transaction(self) -> bool:
@@ -280,7 +280,7 @@ class Appender:
             if not member.several and (member.keys & known.keys() or error.key in taken):
                 member.settle(error)
             else:
-                member.looks_up = member.several
+                member.looks_up = bool(member.keys & known.keys())
                 left.append(member)
         return left
 
@@ -310,14 +310,16 @@ class Appender:
 
     def _take(self, ledger_id: str) -> Ledger | None:
         """Out of the cache, so that a ledger whose append fails is thrown away."""
-        return self._cache.pop(ledger_id, None)
+        with self._lock:
+            return self._cache.pop(ledger_id, None)
 
     def _keep(self, ledger_id: str, ledger: Ledger) -> None:
         if self.in_caller_transaction:
             return
-        self._cache[ledger_id] = ledger
-        if len(self._cache) > _CACHE_MAX:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[ledger_id] = ledger
+            if len(self._cache) > _CACHE_MAX:
+                del self._cache[next(iter(self._cache))]
 
 
 class _Batch:
@@ -346,7 +348,7 @@ class _Batch:
     async def _decide_several(self, member: Request, clock: Callable[[], datetime]) -> None:
         """Decide several commands; where one fails for all, the ledger is as it was.
 
-        Most keys are new, and the append finds out which are not; but what was refused may have been recorded before.
+        Most keys are new, and if not, the append is refused. But what a rule refuses may have been recorded before.
         """
         before, books = len(self.events), self._ledger._books
         for looks_up in (member.looks_up, True):
@@ -381,7 +383,7 @@ class _Batch:
         return self._ledger.due_charge(max(at, self._ledger.as_of), first=own)
 
     async def _decide_next(self, member: Request, command: Command, at: datetime, known: dict[str, Event]) -> None:
-        """Decide one command; what it records is `known` then."""
+        """Decide one command; the event that it records under its key is `known` then."""
         if command.refusal is not None:
             raise command.refusal
         key = command.idempotency_key

@@ -126,7 +126,7 @@ def rows_of(ledger_id: str, events: Sequence[Event], head: Head) -> tuple[tuple[
         if event._at is not at:  # those of one command, or of many at once, share it
             at, text = event._at, event._at.isoformat()
         added.append(event_row(ledger_id, currency, event, text))
-    # What the head says is mostly what the last row says too.
+    # The last row has the head's balance, noted above, and mostly its time.
     _, _, last_at, _, last_balance, *_ = added[-1]
     stands = (
         last_at if head.as_of is at else stored_time(head.as_of),
