@@ -73,10 +73,7 @@ class Receipt:
     @classmethod
     def of(cls, ledger: LedgerReads, events: tuple[Event, ...]) -> Receipt:
         """The receipt of events just recorded on a ledger."""
-        books = ledger._books
-        balance = ledger.balance
-        available = ledger.available if books.held else balance
-        return cls(events, balance, available, tuple(books.charges.values()))
+        return cls(events, ledger.balance, ledger.available, ledger.pending_charges)
 
 
 @attrs.define(eq=False)

@@ -52,7 +52,7 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
 
 
 def _flat(request: tuple[Any, ...]) -> list[str]:
-    """The parts of a request, nearly all of whose values are plain."""
+    """`_parts` of a request, with the usual kinds of its values spelled out, because each stored usage passes here."""
     parts = [f"tuple:{len(request)}"]
     for value in request:
         kind = value.__class__

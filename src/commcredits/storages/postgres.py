@@ -7,7 +7,7 @@ here.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -214,12 +214,20 @@ def _feed(after: Position | None, limit: int) -> Steps[list[tuple[Position, Even
 # --- how it is done: blocking, and for coroutines
 
 
+def _is_pool(connection_or_pool: Any) -> bool:
+    return hasattr(connection_or_pool, "getconn")
+
+
+def _connection_of(connection_or_pool: Any) -> Any:
+    """A context, for `with` or `async with`, that has a connection."""
+    return connection_or_pool.connection() if _is_pool(connection_or_pool) else nullcontext(connection_or_pool)
+
+
 class _Transactions:
     """Whether the caller's connection is in a transaction of the caller's; a pool hands out one that is not."""
 
     def __init__(self, connection_or_pool: Any) -> None:
-        self.is_pool = hasattr(connection_or_pool, "getconn")
-        self._connection = None if self.is_pool else connection_or_pool
+        self._connection = None if _is_pool(connection_or_pool) else connection_or_pool
         self._before = False
 
     def note(self) -> None:
@@ -271,7 +279,7 @@ class PostgresStorage:
 
         Raises: UnreadableRecordError when a newer version of this library made the tables.
         """
-        with self._connection() as connection, connection.transaction():
+        with _connection_of(self._source) as connection, connection.transaction():
             self._carry_out(connection, create_tables(partitions))
 
     def load(self, ledger_id: str) -> Stored | None:
@@ -333,18 +341,8 @@ class PostgresStorage:
         """
         return self._do(_feed(after, limit))
 
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        if self._transactions.is_pool:
-            with self._source.connection() as connection:
-                yield connection
-        else:
-            yield self._source
-
     def _do(self, steps: Steps[_T]) -> _T:
-        if not self._transactions.is_pool:
-            return self._carry_out(self._source, steps)
-        with self._source.connection() as connection:
+        with _connection_of(self._source) as connection:
             return self._carry_out(connection, steps)
 
     def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
@@ -379,7 +377,7 @@ class AsyncPostgresStorage:
 
     async def create_tables(self, *, partitions: int = 0) -> None:
         """See `PostgresStorage.create_tables`."""
-        async with self._connection() as connection, connection.transaction():
+        async with _connection_of(self._source) as connection, connection.transaction():
             await self._carry_out(connection, create_tables(partitions))
 
     async def load(self, ledger_id: str) -> Stored | None:
@@ -424,18 +422,8 @@ class AsyncPostgresStorage:
         """See `PostgresStorage.feed`."""
         return await self._do(_feed(after, limit))
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        if self._transactions.is_pool:
-            async with self._source.connection() as connection:
-                yield connection
-        else:
-            yield self._source
-
     async def _do(self, steps: Steps[_T]) -> _T:
-        if not self._transactions.is_pool:
-            return await self._carry_out(self._source, steps)
-        async with self._source.connection() as connection:
+        async with _connection_of(self._source) as connection:
             return await self._carry_out(connection, steps)
 
     async def _carry_out(self, connection: Any, steps: Steps[_T]) -> _T:
